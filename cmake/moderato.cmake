@@ -1,0 +1,64 @@
+# How moderato's targets are made: one way for all modules.
+
+# Headers are included as <moderato/core/message.hpp> in the tree as after installation: a link in the
+# build folder stands for the installed include folder.
+set(MODERATO_INCLUDE_DIR "${PROJECT_BINARY_DIR}/include" CACHE PATH "Folder that holds the link")
+file(MAKE_DIRECTORY "${MODERATO_INCLUDE_DIR}")
+if(NOT EXISTS "${MODERATO_INCLUDE_DIR}/moderato")
+  file(CREATE_LINK "${PROJECT_SOURCE_DIR}" "${MODERATO_INCLUDE_DIR}/moderato" SYMBOLIC)
+endif()
+
+# Language, warnings and sanitizers of every target of ours; nothing global.
+function(moderato_compile_settings target)
+  target_compile_features(${target} PUBLIC cxx_std_20)
+  set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wshadow -Wconversion
+                         $<$<BOOL:${MODERATO_WERROR}>:-Werror>)
+  if(MODERATO_SANITIZE)
+    target_compile_options(${target} PUBLIC -fsanitize=${MODERATO_SANITIZE}
+                           -fno-omit-frame-pointer -fno-sanitize-recover=all)
+    target_link_options(${target} PUBLIC -fsanitize=${MODERATO_SANITIZE})
+  endif()
+endfunction()
+
+# moderato_library(core LINK fmt::fmt PRIVATE_LINK Boost::context OBJECTS part…): the target
+# moderato_core with the alias moderato::core, from all sources of the current folder, and of the
+# object libraries named.
+function(moderato_library name)
+  cmake_parse_arguments(ARG "" "" "LINK;PRIVATE_LINK;OBJECTS" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cpp")
+  set(objects)
+  foreach(part IN LISTS ARG_OBJECTS)
+    list(APPEND objects $<TARGET_OBJECTS:${part}>)
+  endforeach()
+  add_library(moderato_${name} ${sources} ${objects})
+  add_library(moderato::${name} ALIAS moderato_${name})
+  set_target_properties(moderato_${name} PROPERTIES EXPORT_NAME ${name}
+                        VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+  target_include_directories(moderato_${name} PUBLIC $<BUILD_INTERFACE:${MODERATO_INCLUDE_DIR}>
+                                                     $<INSTALL_INTERFACE:include>)
+  target_link_libraries(moderato_${name} PUBLIC ${ARG_LINK} PRIVATE ${ARG_PRIVATE_LINK})
+  moderato_compile_settings(moderato_${name})
+endfunction()
+
+# moderato_part(limiter FOLDERS limiter limiter/backends LINK …): an object library, a part of a module
+# that tests may link alone.
+function(moderato_part name)
+  cmake_parse_arguments(ARG "" "" "FOLDERS;LINK" ${ARGN})
+  set(sources)
+  foreach(folder IN LISTS ARG_FOLDERS)
+    file(GLOB found CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*.cpp")
+    list(APPEND sources ${found})
+  endforeach()
+  add_library(${name} OBJECT ${sources})
+  target_link_libraries(${name} PUBLIC ${ARG_LINK})
+  moderato_compile_settings(${name})
+endfunction()
+
+# moderato_program(target SOURCES… LINK …): an executable.
+function(moderato_program name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_LINK})
+  moderato_compile_settings(${name})
+endfunction()

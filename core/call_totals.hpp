@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+
+#include <moderato/core/time.hpp>
+#include <moderato/core/usage.hpp>
+
+namespace moderato {
+
+/// What a conversation used so far. Charged inside the one door, so no call is left out, whoever made
+/// it and for whatever purpose. Thread safe.
+class CallTotals {
+ public:
+  struct Snapshot {
+    std::int64_t calls = 0;     ///< Model calls that were answered.
+    std::int64_t attempts = 0;  ///< Requests sent, retries included.
+    Usage usage{};
+    double cost = 0.0;
+    Duration queue_wait{};      ///< Sum over all attempts.
+  };
+
+  void add(const Snapshot& more) {
+    const std::scoped_lock lock(mutex_);
+    sum_.calls += more.calls;
+    sum_.attempts += more.attempts;
+    sum_.usage += more.usage;
+    sum_.cost += more.cost;
+    sum_.queue_wait += more.queue_wait;
+  }
+  [[nodiscard]] Snapshot snapshot() const {
+    const std::scoped_lock lock(mutex_);
+    return sum_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  Snapshot sum_;
+};
+
+}  // namespace moderato

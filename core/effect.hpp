@@ -1,0 +1,152 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <moderato/core/clock.hpp>
+#include <moderato/core/json.hpp>
+#include <moderato/core/result.hpp>
+
+namespace moderato {
+
+/// A conversation is a function of its configuration and of these.
+enum class EffectKind : std::uint8_t {
+  start,           ///< Step 0: the wall clock and the seed of the run.
+  model_reply,
+  tool_result,
+  human_input,
+  code_execution,
+  external_stop,   ///< The stop token or the deadline was seen.
+};
+
+[[nodiscard]] std::string_view to_string(EffectKind kind) noexcept;
+[[nodiscard]] std::optional<EffectKind> effect_kind_from_string(std::string_view name) noexcept;
+
+/// One entry of a journal. An effect has two: `started` (written before it is performed, so that a
+/// resumed run knows what was under way) and `finished` (written before the result is acted on).
+struct EffectRecord {
+  enum class Phase : std::uint8_t { started, finished };
+  std::uint64_t step = 0;
+  Phase phase = Phase::finished;
+  EffectKind kind = EffectKind::model_reply;
+  std::string name;     ///< Whose effect: agent or tool name.
+  std::string digest;   ///< Of the request; a replay compares it.
+  std::string payload;  ///< JSON text of the result; empty for `started`.
+  Duration at{};        ///< Session time (since the start of the run) when it was written.
+
+  bool operator==(const EffectRecord&) const = default;
+};
+
+/// Where effects are kept. Implementations are thread safe; when append returns, the record is as
+/// durable as the journal promises.
+class Journal {
+ public:
+  virtual ~Journal() = default;
+  virtual Result<void> append(std::string_view run, const EffectRecord& record) = 0;
+  /// All records of a run in the order in which they were appended; empty for an unknown run.
+  virtual Result<std::vector<EffectRecord>> read(std::string_view run) = 0;
+};
+
+/// Keeps records in memory.
+class MemoryJournal final : public Journal {
+ public:
+  Result<void> append(std::string_view run, const EffectRecord& record) override;
+  Result<std::vector<EffectRecord>> read(std::string_view run) override;
+
+ private:
+  std::mutex mutex_;
+  std::map<std::string, std::vector<EffectRecord>, std::less<>> runs_;
+};
+
+enum class JournalMode : std::uint8_t {
+  record,  ///< A new run: everything is live. A run that already has records is an error.
+  resume,  ///< Recorded effects are replayed, then the run goes on live.
+  replay,  ///< Recorded effects only; going beyond them is a replay_mismatch.
+};
+
+/// The one place through which a session's effects pass. Without a journal it only counts steps.
+///
+/// Steps are numbered when an effect *begins*, in program order, so that effects which overlap
+/// (parallel tool calls) keep their numbers in a replay. Used by one session: not thread safe, except
+/// that effects begun on the session's fiber may be finished by others of its fibers.
+class EffectLog {
+ public:
+  /// No journal: nothing is recorded.
+  explicit EffectLog(const Clock& clock);
+  /// Opens `run`. Errors: storage; configuration (record mode on a run that exists; replay of none).
+  static Result<std::unique_ptr<EffectLog>> open(std::shared_ptr<Journal> journal, std::string run,
+                                                 JournalMode mode, const Clock& clock);
+
+  /// Performs an effect, or gives back what was recorded for it.
+  ///   digest()            → std::string: identifies the request; only called with a journal.
+  ///   perform()           → T
+  ///   encode(const T&)    → Json;  decode(const Json&) → Result<T>
+  /// Errors: replay_mismatch (names the step and both sides), storage. A `T` that is itself a Result
+  /// records failures like successes.
+  template <class T, class Digest, class Perform, class Encode, class Decode>
+  Result<T> effect(EffectKind kind, std::string_view name, Digest&& digest, Perform&& perform,
+                   Encode&& encode, Decode&& decode) {
+    const std::uint64_t step = next_step_++;
+    if (!recording_) {
+      T value = perform();
+      last_at_ = clock_now();
+      return value;
+    }
+    const std::string request = digest();
+    auto known = begin(step, kind, name, request);
+    if (!known) return tl::unexpected<Error>(std::move(known).error());
+    if (known->has_value()) return decode(**known);
+    T value = perform();
+    if (auto kept = finish(step, kind, name, request, encode(value)); !kept) {
+      return tl::unexpected<Error>(std::move(kept).error());
+    }
+    return value;
+  }
+
+  /// If the recording says that the next effect was an external stop, consumes it and returns its
+  /// payload (the reason). Live: nullopt.
+  [[nodiscard]] std::optional<std::string> replayed_stop();
+  /// Records that a stop was seen from outside. Live only.
+  Result<void> record_stop(std::string_view reason);
+
+  /// True while recorded effects are being given back.
+  [[nodiscard]] bool replaying() const noexcept;
+  /// Time since the start of the run as of the last effect: the same in a replay.
+  [[nodiscard]] Duration session_time() const noexcept { return last_at_; }
+  [[nodiscard]] std::uint64_t steps() const noexcept { return next_step_; }
+  /// A number that is random in a recorded run and the same in its replay (SplitMix64 of the seed).
+  [[nodiscard]] std::uint64_t random();
+  /// Performs step 0; called by Session. `seed` is used unless one was recorded.
+  Result<void> start(std::uint64_t seed);
+
+ private:
+  Duration clock_now() const noexcept { return clock_.now() - origin_; }
+  Result<std::optional<Json>> begin(std::uint64_t step, EffectKind kind, std::string_view name,
+                                    const std::string& digest);
+  Result<void> finish(std::uint64_t step, EffectKind kind, std::string_view name,
+                      const std::string& digest, const Json& payload);
+
+  const Clock& clock_;
+  std::shared_ptr<Journal> journal_;
+  std::string run_;
+  JournalMode mode_ = JournalMode::record;
+  bool recording_ = false;
+  Instant origin_{};
+  Duration last_at_{};
+  std::uint64_t next_step_ = 0;
+  std::uint64_t random_state_ = 0;
+  struct Known {
+    std::optional<EffectRecord> started;
+    std::optional<EffectRecord> finished;
+  };
+  std::map<std::uint64_t, Known> recorded_;
+};
+
+}  // namespace moderato

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+#include <moderato/core/result.hpp>
+
+namespace moderato {
+
+/// JSON with members in the order in which they were written.
+using Json = nlohmann::ordered_json;
+
+/// Parses one JSON text. The error says what is wrong and at which line and column.
+/// `what` names the text in the error ("tool arguments", "workflow file x.json").
+[[nodiscard]] Result<Json> parse_json(std::string_view text, std::string_view what = "JSON");
+
+/// Compact text. Never throws: bytes that are not UTF-8 become U+FFFD.
+[[nodiscard]] std::string dump_json(const Json& value);
+
+/// Appends `text` as a JSON string literal, quotes included; invalid UTF-8 becomes U+FFFD.
+void append_json_string(std::string& out, std::string_view text);
+
+/// `text` with each invalid UTF-8 sequence replaced by U+FFFD; valid text is returned unchanged.
+[[nodiscard]] std::string valid_utf8(std::string_view text);
+[[nodiscard]] bool is_valid_utf8(std::string_view text) noexcept;
+
+}  // namespace moderato

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <moderato/core/call_context.hpp>
+#include <moderato/core/runtime.hpp>
+#include <moderato/core/usage.hpp>
+#include <moderato/llm/limiter/limiter.hpp>
+#include <moderato/llm/provider.hpp>
+#include <moderato/llm/request.hpp>
+
+namespace moderato {
+
+/// The only retry policy there is. Retrying happens inside Model, each attempt takes its own permit.
+struct RetryOptions {
+  int max_attempts = 4;  ///< ≥ 1; 1: no retry.
+  /// Without a hint of the provider the delay before attempt n+1 is drawn from
+  /// [0, min(max_delay, base_delay · 2ⁿ⁻¹)] (full jitter).
+  Duration base_delay = std::chrono::milliseconds(1000);
+  Duration max_delay = std::chrono::seconds(30);
+};
+
+struct ModelOptions {
+  /// How calls are limited. Left out: the safe default (see adaptive()).
+  Limiter limiter{};
+  RetryOptions retry{};
+  /// For cost; nullopt: cost is 0.
+  std::optional<Price> price{};
+  /// Settings for every call; a request's own settings win one by one.
+  Sampling sampling{};
+  /// Output cap that is reserved and sent when neither the request nor `sampling` says one and a
+  /// token budget or a token quota needs a bound.
+  std::int64_t default_max_output_tokens = 1024;
+  /// Always send the output cap, also without a budget.
+  bool always_send_output_cap = false;
+  /// Time limit of one logical call, waits and retries included; 0: none.
+  Duration call_timeout{0};
+};
+
+/// A model that can be asked: provider + limiter + retry + budget, behind the one door. A cheap handle
+/// that many agents and threads share. Thread safe. Must not outlive its runtime.
+class Model {
+ public:
+  /// No model; complete() on it is a configuration error.
+  Model() = default;
+  [[nodiscard]] explicit operator bool() const noexcept { return core_ != nullptr; }
+
+  /// Asks the model. The order is fixed: budget → permit → send → settle → classify → retry. Every
+  /// attempt leaves one record in the ledger. Suspends the fiber (or blocks the thread). Errors are
+  /// those of ErrorCode; nothing is thrown.
+  [[nodiscard]] Result<ModelReply> complete(const ModelRequest& request,
+                                            const CallContext& context = {}) const;
+
+  [[nodiscard]] Runtime& runtime() const;
+  [[nodiscard]] std::string_view name() const noexcept;      ///< As configured.
+  [[nodiscard]] std::string_view provider() const noexcept;  ///< "openai", …
+  [[nodiscard]] const ModelOptions& options() const;
+  [[nodiscard]] Limiter& limiter() const;
+  /// Upper bound of the prompt's tokens, as a hard budget reserves it.
+  [[nodiscard]] std::int64_t prompt_upper_bound(const ModelRequest& request) const;
+
+ private:
+  friend class Runtime;
+  class Core;
+  explicit Model(std::shared_ptr<Core> core) : core_(std::move(core)) {}
+  std::shared_ptr<Core> core_;
+};
+
+}  // namespace moderato
