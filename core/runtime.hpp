@@ -1,6 +1,8 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -9,6 +11,7 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include <moderato/core/call_record.hpp>
@@ -18,10 +21,11 @@
 
 namespace moderato {
 
+class Fiber;
 class Loop;
-class Model;            // llm/model.hpp
-class ModelProvider;    // llm/provider.hpp
-struct ModelOptions;    // llm/model.hpp
+class Model;          // llm/model.hpp
+class ModelProvider;  // llm/provider.hpp
+struct ModelOptions;  // llm/model.hpp
 class RuntimeCore;
 
 struct RuntimeOptions {
@@ -50,26 +54,18 @@ struct ParallelOptions {
 
 /// What a runtime holds just now; all zero when nothing is left over.
 struct RuntimeStats {
-  std::size_t fibers = 0;
-  std::size_t sleeping = 0;
-  std::size_t worker_jobs = 0;
-  std::size_t stacks_pooled = 0;
+  std::size_t fibers = 0;       ///< Started and not ended.
+  std::size_t worker_jobs = 0;  ///< Queued or running on the worker pool.
 };
 
-/// Thrown by Simulation::run when nothing can ever run again; what() lists who waits on what.
+/// Thrown by a Simulation when nothing can ever run again; what() lists who waits on what.
 class Deadlock : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-/// Thrown by Task::join when the runtime shut down before the task could run.
-class TaskAbandoned : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
-
-/// What a fiber runs, and where its end is announced.
-class TaskState {
+/// What a fiber runs, and where its end is announced. Library internals; programs hold a Task.
+class TaskState : public std::enable_shared_from_this<TaskState> {
  public:
   explicit TaskState(std::string name) : name_(std::move(name)) {}
   TaskState(const TaskState&) = delete;
@@ -84,17 +80,17 @@ class TaskState {
   std::exception_ptr error_;
 
  private:
+  friend class Fiber;
   friend class Loop;
   friend class RuntimeCore;
-  friend class Runtime;
-  template <class>
-  friend class Task;
-  void execute() noexcept;  // run(), keep an exception, announce the end
+  friend class WaitPoint;
 
   std::string name_;
   std::atomic<bool> done_{false};
-  std::stop_source stop_;
-  WaitPoint ended_{"task to end"};
+  std::atomic<bool> cancelled_{false};
+  Loop* loop_ = nullptr;    // set when it is started
+  Fiber* fiber_ = nullptr;  // the loop's thread only; null before and after it runs
+  WaitPoint ended_{"a task to end"};
 };
 
 /// A running (or finished) fiber's result. Move only. Dropping it lets the fiber go on by itself.
@@ -104,9 +100,10 @@ class Task {
   Task() = default;
 
   /// Waits for the end; gives the value or throws what the function threw. Once.
+  /// Waits even if the waiting fiber itself is cancelled: what the task refers to stays alive.
   T join() {
     const auto state = std::move(state_);
-    state->ended_wait();
+    state->wait_for_end();
     return state->take();
   }
   [[nodiscard]] bool done() const noexcept { return state_->done(); }
@@ -118,7 +115,7 @@ class Task {
   friend class Runtime;
   struct Value : TaskState {
     using TaskState::TaskState;
-    void ended_wait();
+    void wait_for_end();
     void request_stop();
     T take() {
       if (error_) std::rethrow_exception(error_);
@@ -150,8 +147,8 @@ class Task {
 /// Every function of the library has one form. Called on an ordinary thread it blocks that thread;
 /// called on a fiber (inside spawn, parallel, or another library function) it suspends that fiber.
 ///
-/// Thread safe. Must outlive everything made with it. The destructor cancels every fiber's waits and
-/// returns when all of them have ended.
+/// Thread safe. Must outlive everything made with it. The destructor cancels every fiber's waits
+/// and returns when all of them have ended.
 class Runtime {
  public:
   explicit Runtime(RuntimeOptions options = {});
@@ -159,12 +156,13 @@ class Runtime {
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
 
-  /// Starts `f()` on a fiber of its own.
+  /// Starts `f()` on a fiber of its own: on the loop of the fiber that calls, so that fibers
+  /// started by one another need no locks; from an ordinary thread the loops take turns.
   template <class F>
   auto spawn(F f, SpawnOptions options = {}) -> Task<std::invoke_result_t<F&>> {
     using T = std::invoke_result_t<F&>;
-    auto state = std::make_shared<typename Task<T>::template Of<F>>(std::move(options.name),
-                                                                    std::move(f));
+    auto state =
+        std::make_shared<typename Task<T>::template Of<F>>(std::move(options.name), std::move(f));
     start(state);
     return Task<T>(std::move(state));
   }
@@ -177,15 +175,17 @@ class Runtime {
     return spawn([&f] { return f(); }, {.name = "block_on"}).join();
   }
 
-  /// f(item) for each item, at most `max_in_flight` at a time, results in the order of the items. If
-  /// any throws, no new ones are started and the first exception is rethrown when all have ended.
+  /// f(item) for each item, at most `max_in_flight` at a time, results in the order of the items.
+  /// If any throws, no new ones are started and the first exception is rethrown when all have
+  /// ended. With several `threads` the items are spread over them, so `f` must then be thread safe.
   template <class Items, class F>
   auto parallel(Items&& items, ParallelOptions options, F f) {
     using Item = decltype(*std::begin(items));
     using R = std::invoke_result_t<F&, Item>;
     return block_on([&] {
       using Slot = std::conditional_t<std::is_void_v<R>, std::monostate, std::optional<R>>;
-      const auto count = static_cast<std::size_t>(std::distance(std::begin(items), std::end(items)));
+      const auto count =
+          static_cast<std::size_t>(std::distance(std::begin(items), std::end(items)));
       std::vector<Slot> slots(count);
       for_each_index(count, options.max_in_flight, [&](std::size_t index) {
         auto&& item = *std::next(std::begin(items), static_cast<std::ptrdiff_t>(index));
@@ -204,9 +204,9 @@ class Runtime {
     });
   }
 
-  /// Runs `f()` on the worker pool (a big stack, blocking allowed) and waits for it. Exceptions come
-  /// back. In a Simulation the loop stands still meanwhile, so histories stay the same. A job is not
-  /// interrupted by cancellation: `f` must end by itself.
+  /// Runs `f()` on the worker pool (a big stack, blocking allowed) and waits for it. Exceptions
+  /// come back. In a Simulation the loop stands still meanwhile, so histories stay the same. A job
+  /// is not interrupted by cancellation: `f` must end by itself.
   template <class F>
   auto on_worker(F&& f) -> std::invoke_result_t<F&> {
     using T = std::invoke_result_t<F&>;
@@ -219,10 +219,9 @@ class Runtime {
     }
   }
 
-  /// Runs the loop on this thread until stop() (only with `threads = 0`, or in a Simulation, where it
-  /// returns when every fiber has ended).
+  /// Runs the loop on this thread until stop(). Only with `threads = 0`, else std::logic_error.
   virtual void run();
-  /// Makes run() return. Fibers stay where they are and go on with the next run().
+  /// Makes run() return. Fibers stay where they are and go on with the next run(). Any thread.
   void stop();
   /// Runs what is ready on this thread without waiting (only with `threads = 0`). Returns whether
   /// anything ran: for embedders with a loop of their own.
@@ -262,6 +261,7 @@ class Runtime {
   void run_on_worker(std::function<void()> job);
   void for_each_index(std::size_t count, std::size_t max_in_flight,
                       const std::function<void(std::size_t)>& f);
+  static void join_all(std::vector<Task<void>>& tasks);
   static void wait_for_end(TaskState& state);
   static void request_stop(TaskState& state);
   template <class>
@@ -271,7 +271,7 @@ class Runtime {
 };
 
 template <class T>
-void Task<T>::Value::ended_wait() {
+void Task<T>::Value::wait_for_end() {
   Runtime::wait_for_end(*this);
 }
 template <class T>

@@ -10,17 +10,20 @@ namespace moderato {
 struct SimulationOptions {
   /// Same seed, same history, to the byte.
   std::uint64_t seed = 1;
-  /// Runs ready fibers in an order drawn from the seed instead of first come, first served: explores
-  /// interleavings.
+  /// Runs ready fibers in an order drawn from the seed instead of first come, first served:
+  /// explores interleavings.
   bool shuffle = false;
   std::size_t stack_size = 256 * 1024;
   std::size_t max_guarded_stacks = 12'000;
+  /// Keeps every event for event_log(); leave it off where millions of events would fill the
+  /// memory.
+  bool keep_event_log = true;
   Observer observer{};
   std::shared_ptr<Ledger> ledger{};
 };
 
-/// A runtime in virtual time, on the calling thread: when nothing is runnable, time jumps to the next
-/// sleeper. Library functions called from the ordinary thread drive it until they return.
+/// A runtime in virtual time, on the calling thread: when nothing is runnable, time jumps to the
+/// next sleeper. Library functions called from the ordinary thread drive it until they return.
 ///
 ///   Simulation world({.seed = 7});
 ///   world.spawn([&] { sleep_for(1h); });

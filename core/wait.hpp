@@ -1,7 +1,7 @@
 #pragma once
 
 #include <atomic>
-#include <memory>
+#include <cstdint>
 #include <stop_token>
 
 #include <moderato/core/time.hpp>
@@ -30,6 +30,10 @@ class WaitPoint {
   /// waits; on an ordinary thread on SteadyClock's. After `notified` the point can be used again.
   Wake wait(Instant deadline = no_deadline, const std::stop_token& stop = {});
 
+  /// Waits for notify and for nothing else, cancellation included: for what must end before its
+  /// owner may go on (an operation that uses the owner's memory).
+  void wait_for_notification();
+
   /// Ends the wait that is under way, or the next one.
   void notify() noexcept;
 
@@ -39,11 +43,17 @@ class WaitPoint {
   [[nodiscard]] const char* what() const noexcept { return what_; }
 
  private:
+  friend class Fiber;
   friend class Loop;
+  friend class RuntimeCore;
+  friend class TimerQueue;
   enum class State : std::uint8_t { idle, waiting, woken, notified };
   struct Waiter;  // the parked fiber or thread
+  struct ThreadParking;
 
-  bool wake(Wake reason) noexcept;
+  void wake(Wake reason) noexcept;
+  Wake park(Instant deadline, const std::stop_token& stop, bool cancellable);
+  Wake take_result() noexcept;
 
   const char* what_;
   std::atomic<State> state_{State::idle};

@@ -1,0 +1,273 @@
+#include <moderato/core/loop.hpp>
+
+#include <fmt/format.h>
+
+#include <boost/asio/post.hpp>
+#include <moderato/core/runtime_core.hpp>
+#include <random>
+
+// The order of one turn of the loop
+//
+//   1. the inbox: fibers woken, tasks started and jobs posted by other threads (in that order)
+//   2. sleepers whose time has come, earliest first
+//   3. ready fibers, first come first served (or drawn from the seed in a shuffled simulation)
+//   4. nothing ready: wait. Real time: in the io_context, with one lazily armed timer for the
+//   earliest
+//      sleeper. Simulation: jump to the earliest sleeper; if there is none and fibers are left,
+//      nobody can ever run again: that is a deadlock, and it is reported with who waits on what.
+//
+// A fiber is resumed from here only, never from inside an Asio handler, so handlers stay short and
+// a fiber's stack always stands on the loop's. Asio is polled at least every
+// `resumes_between_polls` resumes, so that fibers which never wait cannot starve the sockets.
+
+namespace moderato {
+namespace {
+
+constexpr int resumes_between_polls = 64;
+
+thread_local Loop* this_loop = nullptr;
+thread_local Fiber* this_fiber = nullptr;
+
+/// Marks the loop as the one of this thread while it is driven.
+class Driving {
+ public:
+  explicit Driving(Loop& loop) : before_(this_loop) { this_loop = &loop; }
+  ~Driving() { this_loop = before_; }
+  Driving(const Driving&) = delete;
+  Driving& operator=(const Driving&) = delete;
+
+ private:
+  Loop* before_;
+};
+
+}  // namespace
+
+Loop::Loop(RuntimeCore& core, const Options& options)
+    : core_(core),
+      options_(options),
+      work_(io_.get_executor()),
+      timer_(io_),
+      stacks_(options.stack_size, options.max_guarded_stacks),
+      random_state_(options.seed) {}
+
+Loop::~Loop() {
+  services_.clear();
+}
+
+Loop* Loop::current() noexcept {
+  return this_loop;
+}
+Fiber* Loop::current_fiber() noexcept {
+  return this_fiber;
+}
+
+void Loop::wake() noexcept {
+  boost::asio::post(io_, [] {});
+}
+
+void Loop::note_inbox() noexcept {
+  // A simulation's loop never waits for its inbox: it stands still while other threads run.
+  if (!inbox_full_.exchange(true) && this_loop != this && !options_.simulated) wake();
+}
+
+void Loop::post(std::function<void()> job) {
+  {
+    const std::scoped_lock lock(inbox_mutex_);
+    inbox_jobs_.push_back(std::move(job));
+  }
+  note_inbox();
+}
+
+void Loop::start(std::shared_ptr<TaskState> task) {
+  task->loop_ = this;
+  {
+    const std::scoped_lock lock(inbox_mutex_);
+    inbox_tasks_.push_back(std::move(task));
+  }
+  note_inbox();
+}
+
+void Loop::make_ready(Fiber& fiber) {
+  if (this_loop == this) {
+    ready_.push_back(&fiber);
+    return;
+  }
+  {
+    const std::scoped_lock lock(inbox_mutex_);
+    inbox_ready_.push_back(&fiber);
+  }
+  note_inbox();
+}
+
+bool Loop::drain_inbox() {
+  if (!inbox_full_.exchange(false)) return false;
+  std::vector<Fiber*> woken;
+  std::vector<std::shared_ptr<TaskState>> tasks;
+  std::vector<std::function<void()>> jobs;
+  {
+    const std::scoped_lock lock(inbox_mutex_);
+    woken.swap(inbox_ready_);
+    tasks.swap(inbox_tasks_);
+    jobs.swap(inbox_jobs_);
+  }
+  ready_.insert(ready_.end(), woken.begin(), woken.end());
+  for (auto& task : tasks) {
+    fibers_.push_back(
+        std::make_unique<Fiber>(*this, stacks_.take(), std::move(task), next_fiber_++));
+    fibers_.back()->index = fibers_.size() - 1;
+    fiber_count_.store(fibers_.size());
+    ready_.push_back(fibers_.back().get());
+  }
+  for (auto& job : jobs) job();
+  return true;
+}
+
+Fiber& Loop::next_ready() {
+  if (options_.shuffle && ready_.size() > 1) {
+    random_state_ = random_state_ * 6364136223846793005U + 1442695040888963407U;
+    std::swap(ready_.front(), ready_[(random_state_ >> 33U) % ready_.size()]);
+  }
+  Fiber* fiber = ready_.front();
+  ready_.pop_front();
+  return *fiber;
+}
+
+void Loop::resume(Fiber& fiber) {
+  this_fiber = &fiber;
+  fiber.resume(loop_side_);
+  this_fiber = nullptr;
+  if (fiber.ended()) finish(fiber);
+}
+
+void Loop::finish(Fiber& fiber) {
+  const std::shared_ptr<TaskState> task = fiber.take_task();
+  stacks_.give_back(fiber.stack());
+  const std::size_t index = fiber.index;
+  std::swap(fibers_[index], fibers_.back());
+  fibers_[index]->index = index;
+  fibers_.pop_back();
+  fiber_count_.store(fibers_.size());
+  core_.announce_end(*task);
+}
+
+bool Loop::run_ready() {
+  bool ran = false;
+  for (int count = 0; count < resumes_between_polls && !ready_.empty(); ++count) {
+    resume(next_ready());
+    ran = true;
+    if (options_.simulated) wait_for_workers();
+  }
+  return ran;
+}
+
+bool Loop::fire_timers() {
+  if (timers_.size() == 0) return false;
+  const Instant now = core_.clock().now();
+  bool fired = false;
+  while (TimerQueue::Waiter* due = timers_.pop_due(now)) {
+    due->point->wake(Wake::timed_out);
+    fired = true;
+  }
+  return fired;
+}
+
+void Loop::wait_for_workers() {
+  while (active_workers_.load() > 0) io_.run_one();
+}
+
+void Loop::arm_timer(Instant at) {
+  // Lazy: an armed timer that fires too early costs one turn; re-arming for every sleep costs more.
+  if (at >= armed_) return;
+  armed_ = at;
+  timer_.expires_at(std::chrono::steady_clock::time_point(at.time_since_epoch()));
+  timer_.async_wait([this](const boost::system::error_code& error) {
+    if (!error) armed_ = no_deadline;
+  });
+}
+
+void Loop::wait_for_io() {
+  if (timers_.size() > 0) arm_timer(timers_.earliest());
+  io_.run_one();
+  io_.poll();
+}
+
+bool Loop::advance_time(Instant limit) {
+  const Instant next = timers_.earliest();
+  if (next == no_deadline || next > limit) {
+    if (limit != no_deadline) core_.virtual_clock()->advance_to(limit);
+    return false;
+  }
+  core_.virtual_clock()->advance_to(next);
+  return true;
+}
+
+void Loop::run(const std::function<bool()>& done, Instant limit) {
+  const Driving driving(*this);
+  while (!done()) {
+    bool ran = drain_inbox();
+    ran |= fire_timers();
+    ran |= run_ready();
+    if (!ready_.empty()) {
+      if (!options_.simulated) io_.poll();
+      continue;
+    }
+    if (options_.simulated) {
+      if (ran || inbox_full_.load()) continue;
+      if (advance_time(limit)) continue;
+      if (limit != no_deadline || done()) return;
+      if (!fibers_.empty()) report_deadlock();
+      return;
+    }
+    if (!ran && !done()) wait_for_io();
+  }
+}
+
+bool Loop::poll() {
+  const Driving driving(*this);
+  bool ran = io_.poll() > 0;
+  ran |= drain_inbox();
+  ran |= fire_timers();
+  ran |= run_ready();
+  return ran;
+}
+
+void Loop::suspend_current() {
+  Fiber* fiber = this_fiber;
+  fiber->suspend();
+}
+
+void Loop::cancel_all() {
+  cancelling_ = true;
+  for (const auto& fiber : fibers_) cancel(*fiber);
+}
+
+void Loop::cancel(Fiber& fiber) {
+  if (fiber.waiting_on != nullptr && fiber.waiting_cancellable) {
+    fiber.waiting_on->wake(Wake::cancelled);
+  }
+}
+
+void Loop::shut_down_services() noexcept {
+  const Driving driving(*this);
+  for (auto& [type, service] : services_) service.shutdown();
+  services_.clear();
+}
+
+void Loop::report_deadlock() const {
+  constexpr std::size_t most = 20;
+  std::string text =
+      fmt::format("deadlock: nothing is runnable, nobody sleeps, and {} fiber(s) wait for ever:",
+                  fibers_.size());
+  std::size_t listed = 0;
+  for (const auto& fiber : fibers_) {
+    if (listed++ == most) {
+      text += fmt::format("\n  … and {} more", fibers_.size() - most);
+      break;
+    }
+    text += fmt::format("\n  \"{}\" waits for {}", fiber->name(),
+                        fiber->waiting_on != nullptr ? fiber->waiting_on->what() : "nothing");
+  }
+  throw Deadlock(text);
+}
+
+}  // namespace moderato
