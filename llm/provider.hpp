@@ -10,6 +10,7 @@
 #include <moderato/core/call_context.hpp>
 #include <moderato/core/result.hpp>
 #include <moderato/core/runtime.hpp>
+#include <moderato/llm/reached.hpp>
 #include <moderato/llm/request.hpp>
 
 namespace moderato {
@@ -39,13 +40,6 @@ struct QuotaSignal {
   std::optional<Duration> retry_after{};
   /// `x-should-retry`.
   std::optional<bool> should_retry{};
-};
-
-/// How far an attempt came. Decides what is refunded to the quota and the budget.
-enum class Reached : std::uint8_t {
-  nothing,   ///< No byte of the request left: refund everything.
-  sent,      ///< The request may have been received; no status came back.
-  answered,  ///< A status came back.
 };
 
 /// The outcome of one attempt, good or bad, with all that the limiter and the ledger want to know.
