@@ -68,14 +68,30 @@ struct FiberHandler {
   }
 };
 
+inline void result_of_operation(std::tuple<>&&) {}
+template <class Value>
+Value result_of_operation(std::tuple<Value>&& values) {
+  return std::get<0>(std::move(values));
+}
+template <class First, class Second, class... More>
+std::tuple<First, Second, More...> result_of_operation(
+    std::tuple<First, Second, More...>&& values) {
+  return std::move(values);
+}
+
 }  // namespace detail
 }  // namespace moderato
 
 template <class... Values>
 class boost::asio::async_result<moderato::UseFiber, void(boost::system::error_code, Values...)> {
  public:
+  /// Nothing, the one value, or a tuple of them.
+  using return_type =
+      decltype(moderato::detail::result_of_operation(std::declval<std::tuple<Values...>>()));
+
   template <class Initiation, class... Args>
-  static auto initiate(Initiation&& initiation, const moderato::UseFiber& token, Args&&... args) {
+  static return_type initiate(Initiation&& initiation, const moderato::UseFiber& token,
+                              Args&&... args) {
     moderato::detail::FiberOperation<Values...> operation;
     std::forward<Initiation>(initiation)(moderato::detail::FiberHandler<Values...>{&operation},
                                          std::forward<Args>(args)...);
@@ -85,10 +101,6 @@ class boost::asio::async_result<moderato::UseFiber, void(boost::system::error_co
     } else if (operation.error) {
       throw boost::system::system_error(operation.error);
     }
-    if constexpr (sizeof...(Values) == 1) {
-      return std::get<0>(std::move(*operation.values));
-    } else if constexpr (sizeof...(Values) > 1) {
-      return std::move(*operation.values);
-    }
+    return moderato::detail::result_of_operation(std::move(*operation.values));
   }
 };

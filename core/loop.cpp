@@ -80,6 +80,7 @@ void Loop::post(std::function<void()> job) {
 
 void Loop::start(std::shared_ptr<TaskState> task) {
   task->loop_ = this;
+  if (this_loop == this) return add_fiber(std::move(task));
   {
     const std::scoped_lock lock(inbox_mutex_);
     inbox_tasks_.push_back(std::move(task));
@@ -97,6 +98,13 @@ void Loop::make_ready(Fiber& fiber) {
     inbox_ready_.push_back(&fiber);
   }
   note_inbox();
+}
+
+void Loop::add_fiber(std::shared_ptr<TaskState> task) {
+  fibers_.push_back(std::make_unique<Fiber>(*this, stacks_.take(), std::move(task), next_fiber_++));
+  fibers_.back()->index = fibers_.size() - 1;
+  fiber_count_.store(fibers_.size());
+  ready_.push_back(fibers_.back().get());
 }
 
 bool Loop::drain_inbox() {
@@ -172,6 +180,7 @@ bool Loop::fire_timers() {
 }
 
 void Loop::wait_for_workers() {
+  if (worker_job_) core_.workers().submit(std::exchange(worker_job_, nullptr), this);
   while (active_workers_.load() > 0) io_.run_one();
 }
 

@@ -95,6 +95,9 @@ class Loop {
   // --- For the worker pool of a simulation: the loop stands still while a worker thread runs
   // --------
 
+  /// Hands the job to the worker pool as soon as the current fiber has parked: were it handed over
+  /// before, the order of events would depend on who is faster.
+  void submit_when_parked(std::function<void()> job) { worker_job_ = std::move(job); }
   void worker_started() noexcept { active_workers_.fetch_add(1); }
   void worker_stopped() noexcept {
     active_workers_.fetch_sub(1);
@@ -108,6 +111,7 @@ class Loop {
   };
 
   void note_inbox() noexcept;
+  void add_fiber(std::shared_ptr<TaskState> task);
   bool drain_inbox();
   bool run_ready();
   void resume(Fiber& fiber);
@@ -143,6 +147,7 @@ class Loop {
   std::vector<std::function<void()>> inbox_jobs_;
   std::atomic<bool> inbox_full_{false};
   std::atomic<int> active_workers_{0};
+  std::function<void()> worker_job_;
 
   std::unordered_map<std::type_index, Service> services_;
 };

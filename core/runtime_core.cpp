@@ -144,16 +144,19 @@ void RuntimeCore::run_on_worker(std::function<void()> job) {
   Loop& loop = *Loop::current();
   WaitPoint done("a job on the worker pool");
   std::exception_ptr error;
-  workers_->submit(
-      [&] {
-        try {
-          job();
-        } catch (...) {
-          error = std::current_exception();
-        }
-        done.notify();
-      },
-      virtual_clock_ != nullptr ? &loop : nullptr);
+  auto run = [&] {
+    try {
+      job();
+    } catch (...) {
+      error = std::current_exception();
+    }
+    done.notify();
+  };
+  if (virtual_clock_ != nullptr) {
+    loop.submit_when_parked(run);
+  } else {
+    workers_->submit(run, nullptr);
+  }
   done.wait_for_notification();
   if (error) std::rethrow_exception(error);
 }
@@ -197,7 +200,8 @@ void RuntimeCore::run_until_stopped() {
     throw std::logic_error(
         "Runtime::run: this runtime has threads of its own; make it with {.threads = 0}");
   }
-  drive([this] { return stop_requested_.exchange(false); });
+  drive([this] { return stop_requested_.load(); });
+  stop_requested_.store(false);
 }
 
 void RuntimeCore::stop() {
