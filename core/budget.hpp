@@ -38,7 +38,8 @@ class TokenBudget : public std::enable_shared_from_this<TokenBudget> {
     [[nodiscard]] std::int64_t tokens() const noexcept { return tokens_; }
     /// Charges what the call really used and gives back the rest.
     void settle(std::int64_t used) noexcept;
-    /// Charges the whole reservation: the outcome is unknown (cancelled or timed out after sending).
+    /// Charges the whole reservation: the outcome is unknown (cancelled or timed out after
+    /// sending).
     void settle_all() noexcept { settle(tokens_); }
     /// Gives everything back: nothing was sent, or the provider refused it.
     void refund() noexcept;
@@ -55,8 +56,8 @@ class TokenBudget : public std::enable_shared_from_this<TokenBudget> {
     return make(Options{.total = total});
   }
 
-  /// Takes `input` + up to `output` tokens; the output share is lowered to what is left, never below
-  /// `min_output`. Error budget_exhausted (with the numbers) if that does not fit.
+  /// Takes `input` + up to `output` tokens; the output share is lowered to what is left, never
+  /// below `min_output`. Error budget_exhausted (with the numbers) if that does not fit.
   [[nodiscard]] Result<Reservation> reserve(std::int64_t input, std::int64_t output,
                                             std::int64_t min_output = 1);
   /// The same, and may use the final answer's reserve. Only once.
@@ -69,7 +70,7 @@ class TokenBudget : public std::enable_shared_from_this<TokenBudget> {
   /// What a new ordinary call may take: total − spent − reserved − final answer's reserve, in this
   /// budget and in every ancestor; never negative.
   [[nodiscard]] std::int64_t left() const;
-  [[nodiscard]] std::int64_t overrun() const;   ///< max(0, spent − total).
+  [[nodiscard]] std::int64_t overrun() const;  ///< max(0, spent − total).
   /// Charges tokens that were spent elsewhere (a resumed or replayed call).
   void charge(std::int64_t tokens);
 

@@ -21,23 +21,23 @@ enum class Purpose : std::uint8_t { reply, speaker_selection, summary, final_ans
 [[nodiscard]] std::string_view to_string(Purpose purpose) noexcept;
 [[nodiscard]] std::optional<Purpose> purpose_from_string(std::string_view name) noexcept;
 
-/// One attempt at a model call: one line of the ledger. Written for every attempt that took a permit,
-/// and for every call that was refused before (attempt 0: no request was sent).
+/// One attempt at a model call: one line of the ledger. Written for every attempt that took a
+/// permit, and for every call that was refused before (attempt 0: no request was sent).
 struct CallRecord {
-  std::string session;        ///< Session id; empty for a call outside a session.
+  std::string session;  ///< Session id; empty for a call outside a session.
   std::string tenant;
   std::string agent;
   Purpose purpose = Purpose::other;
-  std::string provider;       ///< "openai", "scripted", …
+  std::string provider;  ///< "openai", "scripted", …
   std::string model;
-  std::uint64_t call = 0;     ///< Number of the logical call within its Model, from 1.
-  int attempt = 0;            ///< 1 is the first that was sent; 0: nothing was sent.
-  std::int64_t estimated_input = 0;   ///< Tokens reserved for the prompt.
-  std::int64_t reserved_output = 0;   ///< Output cap that was reserved.
-  Usage usage{};              ///< What was charged for this attempt.
-  double cost = 0.0;          ///< By the Model's Price; 0 without one.
-  Duration queue_wait{};      ///< From the ask to the permit.
-  Duration latency{};         ///< From the permit to the last byte.
+  std::uint64_t call = 0;            ///< Number of the logical call within its Model, from 1.
+  int attempt = 0;                   ///< 1 is the first that was sent; 0: nothing was sent.
+  std::int64_t estimated_input = 0;  ///< Tokens reserved for the prompt.
+  std::int64_t reserved_output = 0;  ///< Output cap that was reserved.
+  Usage usage{};                     ///< What was charged for this attempt.
+  double cost = 0.0;                 ///< By the Model's Price; 0 without one.
+  Duration queue_wait{};             ///< From the ask to the permit.
+  Duration latency{};                ///< From the permit to the last byte.
   std::optional<Duration> time_to_first_token{};
   std::optional<ErrorCode> error{};  ///< nullopt: the attempt succeeded.
   int http_status = 0;

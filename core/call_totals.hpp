@@ -8,8 +8,8 @@
 
 namespace moderato {
 
-/// What a conversation used so far. Charged inside the one door, so no call is left out, whoever made
-/// it and for whatever purpose. Thread safe.
+/// What a conversation used so far. Charged inside the one door, so no call is left out, whoever
+/// made it and for whatever purpose. Thread safe.
 class CallTotals {
  public:
   struct Snapshot {
@@ -17,7 +17,7 @@ class CallTotals {
     std::int64_t attempts = 0;  ///< Requests sent, retries included.
     Usage usage{};
     double cost = 0.0;
-    Duration queue_wait{};      ///< Sum over all attempts.
+    Duration queue_wait{};  ///< Sum over all attempts.
   };
 
   void add(const Snapshot& more) {

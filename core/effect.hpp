@@ -18,12 +18,12 @@ namespace moderato {
 
 /// A conversation is a function of its configuration and of these.
 enum class EffectKind : std::uint8_t {
-  start,           ///< Step 0: the wall clock and the seed of the run.
+  start,  ///< Step 0: the wall clock and the seed of the run.
   model_reply,
   tool_result,
   human_input,
   code_execution,
-  external_stop,   ///< The stop token or the deadline was seen.
+  external_stop,  ///< The stop token or the deadline was seen.
 };
 
 [[nodiscard]] std::string_view to_string(EffectKind kind) noexcept;
@@ -74,22 +74,23 @@ enum class JournalMode : std::uint8_t {
 /// The one place through which a session's effects pass. Without a journal it only counts steps.
 ///
 /// Steps are numbered when an effect *begins*, in program order, so that effects which overlap
-/// (parallel tool calls) keep their numbers in a replay. Used by one session: not thread safe, except
-/// that effects begun on the session's fiber may be finished by others of its fibers.
+/// (parallel tool calls) keep their numbers in a replay. Used by one session: not thread safe,
+/// except that effects begun on the session's fiber may be finished by others of its fibers.
 class EffectLog {
  public:
   /// No journal: nothing is recorded.
   explicit EffectLog(const Clock& clock);
-  /// Opens `run`. Errors: storage; configuration (record mode on a run that exists; replay of none).
+  /// Opens `run`. Errors: storage; configuration (record mode on a run that exists; replay of
+  /// none).
   static Result<std::unique_ptr<EffectLog>> open(std::shared_ptr<Journal> journal, std::string run,
                                                  JournalMode mode, const Clock& clock);
 
-  /// Performs an effect, or gives back what was recorded for it.
+  /// Performs an effect, or gives back what was recorded for it: `effect<T>(kind, name, …)`.
   ///   digest()            → std::string: identifies the request; only called with a journal.
   ///   perform()           → T
   ///   encode(const T&)    → Json;  decode(const Json&) → Result<T>
-  /// Errors: replay_mismatch (names the step and both sides), storage. A `T` that is itself a Result
-  /// records failures like successes.
+  /// Errors: replay_mismatch (names the step and both sides), storage. A `T` that is itself a
+  /// Result records failures like successes.
   template <class T, class Digest, class Perform, class Encode, class Decode>
   Result<T> effect(EffectKind kind, std::string_view name, Digest&& digest, Perform&& perform,
                    Encode&& encode, Decode&& decode) {

@@ -31,9 +31,9 @@ struct TokenDelta {
 struct CallQueued {
   std::string agent;
   std::string model;
-  std::string reason;       ///< Which dimension has no room: "requests", "tokens", "in_flight", …
+  std::string reason;  ///< Which dimension has no room: "requests", "tokens", "in_flight", …
   Duration expected_wait{};
-  std::size_t position = 0; ///< Calls ahead in the queue.
+  std::size_t position = 0;  ///< Calls ahead in the queue.
 };
 /// A model call got its permit.
 struct CallAdmitted {
@@ -94,7 +94,7 @@ struct BudgetChanged {
 /// The conversation seems to repeat itself.
 struct LoopSuspected {
   std::string agent;
-  std::string pattern;   ///< "same message", "cycle of 2", "same tool call", "farewells".
+  std::string pattern;  ///< "same message", "cycle of 2", "same tool call", "farewells".
   int repeats = 0;
   std::string evidence;  ///< The repeated words, shortened.
 };

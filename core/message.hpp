@@ -37,12 +37,12 @@ using ContentPart = std::variant<TextPart, ImagePart>;
 /// Content of a message: null (as in a message that only calls tools), a text, or parts.
 class Content {
  public:
-  Content() = default;                                                        // null
-  Content(std::nullptr_t) {}                                                  // NOLINT
-  Content(std::string text) : value_(std::move(text)) {}                      // NOLINT
-  Content(std::string_view text) : value_(std::string(text)) {}               // NOLINT
-  Content(const char* text) : value_(std::string(text)) {}                    // NOLINT
-  Content(std::vector<ContentPart> parts) : value_(std::move(parts)) {}       // NOLINT
+  Content() = default;                                                   // null
+  Content(std::nullptr_t) {}                                             // NOLINT
+  Content(std::string text) : value_(std::move(text)) {}                 // NOLINT
+  Content(std::string_view text) : value_(std::string(text)) {}          // NOLINT
+  Content(const char* text) : value_(std::string(text)) {}               // NOLINT
+  Content(std::vector<ContentPart> parts) : value_(std::move(parts)) {}  // NOLINT
 
   [[nodiscard]] bool is_null() const noexcept { return value_.index() == 0; }
   [[nodiscard]] bool is_text() const noexcept { return value_.index() == 1; }
@@ -80,7 +80,7 @@ struct ToolResponse {
   std::string tool_call_id;  ///< Empty: the call had no id.
   Role role = Role::tool;    ///< `function` for a legacy call.
   std::string content;
-  std::string name{};        ///< Only for legacy calls.
+  std::string name{};  ///< Only for legacy calls.
   bool operator==(const ToolResponse&) const = default;
 };
 
@@ -131,8 +131,9 @@ class StoredMessage {
   [[nodiscard]] const Message& operator*() const noexcept { return message_; }
   [[nodiscard]] const Message* operator->() const noexcept { return &message_; }
 
-  /// The bytes of this message in the dialect `dialect` (the address of any object that is unique to
-  /// the dialect); `write(message)` makes them at the first call. The view lives as long as *this.
+  /// The bytes of this message in the dialect `dialect` (the address of any object that is unique
+  /// to the dialect); `write(message)` makes them at the first call. The view lives as long as
+  /// *this.
   template <class Write>
   [[nodiscard]] std::string_view wire(const void* dialect, Write&& write) const {
     if (const std::string* found = find_wire(dialect)) return *found;

@@ -12,15 +12,15 @@
 namespace moderato {
 
 /// Somebody who is told every event. A cheap, shareable value made from any callable that takes a
-/// `const Event&`; `a | b` tells both. An observer is called on the loop's thread in the order of the
-/// events and should be quick. One that throws does not disturb the conversation: the exception is
-/// caught and counted, and the text of the first is kept.
+/// `const Event&`; `a | b` tells both. An observer is called on the loop's thread in the order of
+/// the events and should be quick. One that throws does not disturb the conversation: the exception
+/// is caught and counted, and the text of the first is kept.
 class Observer {
  public:
   Observer() = default;
   template <class F>
-    requires(std::invocable<F&, const Event&> && !std::same_as<std::remove_cvref_t<F>, Observer>)
-  Observer(F f)  // NOLINT: a lambda is the natural observer
+  requires(std::invocable<F&, const Event&> && !std::same_as<std::remove_cvref_t<F>, Observer>)
+      Observer(F f)  // NOLINT: a lambda is the natural observer
       : state_(std::make_shared<State>(std::function<void(const Event&)>(std::move(f)))) {}
 
   /// True if anybody listens. Make no event if nobody does.

@@ -16,7 +16,8 @@
 namespace moderato {
 
 struct SessionOptions {
-  /// Names the session in events, ledger and journal. Empty: drawn from the runtime's random numbers.
+  /// Names the session in events, ledger and journal. Empty: drawn from the runtime's random
+  /// numbers.
   std::string id{};
   std::string tenant{};
   Priority priority = Priority::normal;
@@ -36,8 +37,8 @@ struct SessionOptions {
 /// thousands of sessions at once.
 ///
 /// A session holds any number of chats among any number of agents, one after the other. Giving the
-/// same session to initiate_chat again goes on where it was. Not thread safe: one chat at a time. Two
-/// sessions share nothing.
+/// same session to initiate_chat again goes on where it was. Not thread safe: one chat at a time.
+/// Two sessions share nothing.
 class Session {
  public:
   /// Throws std::invalid_argument if the journal cannot be opened as asked (the text says why).

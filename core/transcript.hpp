@@ -13,13 +13,13 @@ namespace moderato {
 /// What a message of a conversation is, seen from the conversation. Termination conditions use it
 /// to tell an agent's own final words from the task, tool output and code output.
 enum class MessageKind : std::uint8_t {
-  task,         ///< The opening message, carryover included.
-  reply,        ///< A model's (or a custom reply function's) text.
-  tool_call,    ///< A message that asks for tools.
-  tool_result,  ///< What tools answered.
-  code_result,  ///< What executed code printed.
-  human,        ///< Typed by a person.
-  default_reply ///< `default_auto_reply`.
+  task,          ///< The opening message, carryover included.
+  reply,         ///< A model's (or a custom reply function's) text.
+  tool_call,     ///< A message that asks for tools.
+  tool_result,   ///< What tools answered.
+  code_result,   ///< What executed code printed.
+  human,         ///< Typed by a person.
+  default_reply  ///< `default_auto_reply`.
 };
 
 [[nodiscard]] std::string_view to_string(MessageKind kind) noexcept;

@@ -1,0 +1,142 @@
+#include <moderato/core/budget.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+// A budget and its ancestors
+//
+// A reservation must hold in the budget and in all of its ancestors, or in none. The locks of the
+// chain are taken child first, parent next, and all are held while the reservation is made; every
+// caller walks in that direction, so no two of them can wait for each other. Chains are short
+// (chat, tenant).
+
+namespace moderato {
+
+TokenBudget::TokenBudget(Options options)
+    : total_(options.total),
+      parent_(std::move(options.parent)),
+      final_reserve_(options.final_answer_reserve) {
+  if (total_ < 0) throw std::invalid_argument("TokenBudget: total must not be negative");
+  if (final_reserve_ < 0 || final_reserve_ > total_) {
+    throw std::invalid_argument(fmt::format(
+        "TokenBudget: the final answer's reserve ({} tokens) must lie between 0 and the total ({})",
+        final_reserve_, total_));
+  }
+}
+
+std::shared_ptr<TokenBudget> TokenBudget::make(Options options) {
+  return std::make_shared<TokenBudget>(std::move(options));
+}
+
+TokenBudget::Reservation::Reservation(Reservation&& other) noexcept
+    : budget_(std::move(other.budget_)), tokens_(other.tokens_), output_cap_(other.output_cap_) {
+  other.budget_.reset();
+}
+
+TokenBudget::Reservation& TokenBudget::Reservation::operator=(Reservation&& other) noexcept {
+  if (this != &other) {
+    refund();
+    budget_ = std::move(other.budget_);
+    other.budget_.reset();
+    tokens_ = other.tokens_;
+    output_cap_ = other.output_cap_;
+  }
+  return *this;
+}
+
+void TokenBudget::Reservation::settle(std::int64_t used) noexcept {
+  if (const auto budget = std::exchange(budget_, nullptr)) budget->settle(tokens_, used);
+}
+
+void TokenBudget::Reservation::refund() noexcept {
+  settle(0);
+}
+
+std::int64_t TokenBudget::left_locked(bool final_answer) const {
+  return total_ - spent_ - reserved_ - (final_answer ? 0 : final_reserve_);
+}
+
+Result<TokenBudget::Reservation> TokenBudget::reserve(std::int64_t input, std::int64_t output,
+                                                      std::int64_t min_output) {
+  return take(input, output, min_output, false);
+}
+
+Result<TokenBudget::Reservation> TokenBudget::reserve_final(std::int64_t input, std::int64_t output,
+                                                            std::int64_t min_output) {
+  return take(input, output, min_output, true);
+}
+
+Result<TokenBudget::Reservation> TokenBudget::take(std::int64_t input, std::int64_t output,
+                                                   std::int64_t min_output, bool final_answer) {
+  input = std::max<std::int64_t>(input, 0);
+  output = std::max(output, min_output);
+  std::vector<std::unique_lock<std::mutex>> locks;
+  std::int64_t room = std::numeric_limits<std::int64_t>::max();
+  for (TokenBudget* budget = this; budget != nullptr; budget = budget->parent_.get()) {
+    locks.emplace_back(budget->mutex_);
+    room = std::min(room, budget->left_locked(final_answer && budget == this));
+  }
+  const std::int64_t cap = std::min(output, room - input);
+  if (cap < min_output) {
+    return fail(
+        ErrorCode::budget_exhausted,
+        fmt::format("the call needs {} prompt tokens and at least {} for the reply, but {} of "
+                    "{} are left ({} spent, {} in calls under way{})",
+                    input, min_output, std::max<std::int64_t>(room, 0), total_, spent_, reserved_,
+                    final_reserve_ > 0 && !final_answer
+                        ? fmt::format(", {} set aside for the final answer", final_reserve_)
+                        : ""));
+  }
+  for (TokenBudget* budget = this; budget != nullptr; budget = budget->parent_.get()) {
+    budget->reserved_ += input + cap;
+  }
+  if (final_answer) final_reserve_ = 0;
+  Reservation reservation;
+  reservation.budget_ = shared_from_this();
+  reservation.tokens_ = input + cap;
+  reservation.output_cap_ = cap;
+  return reservation;
+}
+
+void TokenBudget::settle(std::int64_t reserved, std::int64_t used) noexcept {
+  for (TokenBudget* budget = this; budget != nullptr; budget = budget->parent_.get()) {
+    const std::scoped_lock lock(budget->mutex_);
+    budget->reserved_ -= reserved;
+    budget->spent_ += used;
+  }
+}
+
+void TokenBudget::charge(std::int64_t tokens) {
+  settle(0, tokens);
+}
+
+std::int64_t TokenBudget::spent() const {
+  const std::scoped_lock lock(mutex_);
+  return spent_;
+}
+
+std::int64_t TokenBudget::reserved() const {
+  const std::scoped_lock lock(mutex_);
+  return reserved_;
+}
+
+std::int64_t TokenBudget::left() const {
+  std::int64_t room = std::numeric_limits<std::int64_t>::max();
+  for (const TokenBudget* budget = this; budget != nullptr; budget = budget->parent_.get()) {
+    const std::scoped_lock lock(budget->mutex_);
+    room = std::min(room, budget->left_locked(false));
+  }
+  return std::max<std::int64_t>(room, 0);
+}
+
+std::int64_t TokenBudget::overrun() const {
+  const std::scoped_lock lock(mutex_);
+  return std::max<std::int64_t>(spent_ - total_, 0);
+}
+
+}  // namespace moderato

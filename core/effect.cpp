@@ -1,0 +1,183 @@
+#include <moderato/core/effect.hpp>
+
+#include <fmt/format.h>
+
+#include <moderato/core/name_table.hpp>
+
+namespace moderato {
+namespace {
+
+constexpr NameTable<EffectKind, 6> names{
+    {"start", "model_reply", "tool_result", "human_input", "code_execution", "external_stop"}};
+
+constexpr std::uint64_t golden_gamma = 0x9e3779b97f4a7c15U;
+
+std::uint64_t split_mix(std::uint64_t& state) noexcept {
+  std::uint64_t z = (state += golden_gamma);
+  z = (z ^ (z >> 30U)) * 0xbf58476d1ce4e5b9U;
+  z = (z ^ (z >> 27U)) * 0x94d049bb133111ebU;
+  return z ^ (z >> 31U);
+}
+
+}  // namespace
+
+std::string_view to_string(EffectKind kind) noexcept {
+  return names.name_of(kind);
+}
+std::optional<EffectKind> effect_kind_from_string(std::string_view name) noexcept {
+  return names.value_of(name);
+}
+
+Result<void> MemoryJournal::append(std::string_view run, const EffectRecord& record) {
+  const std::scoped_lock lock(mutex_);
+  runs_[std::string(run)].push_back(record);
+  return {};
+}
+
+Result<std::vector<EffectRecord>> MemoryJournal::read(std::string_view run) {
+  const std::scoped_lock lock(mutex_);
+  const auto found = runs_.find(run);
+  return found == runs_.end() ? std::vector<EffectRecord>{} : found->second;
+}
+
+EffectLog::EffectLog(const Clock& clock) : clock_(clock), origin_(clock.now()) {}
+
+Result<std::unique_ptr<EffectLog>> EffectLog::open(std::shared_ptr<Journal> journal,
+                                                   std::string run, JournalMode mode,
+                                                   const Clock& clock) {
+  auto records = journal->read(run);
+  if (!records) return tl::unexpected<Error>(std::move(records).error());
+  if (mode == JournalMode::record && !records->empty()) {
+    return fail(ErrorCode::configuration,
+                fmt::format("run \"{}\" is already in the journal; resume or replay it, or choose "
+                            "another session id",
+                            run));
+  }
+  if (mode == JournalMode::replay && records->empty()) {
+    return fail(ErrorCode::configuration, fmt::format("run \"{}\" is not in the journal", run));
+  }
+  auto log = std::make_unique<EffectLog>(clock);
+  log->journal_ = std::move(journal);
+  log->run_ = std::move(run);
+  log->mode_ = mode;
+  log->recording_ = true;
+  for (EffectRecord& record : *records) {
+    Known& known = log->recorded_[record.step];
+    auto& slot = record.phase == EffectRecord::Phase::started ? known.started : known.finished;
+    slot = std::move(record);
+  }
+  return log;
+}
+
+Result<void> EffectLog::start(std::uint64_t seed) {
+  auto started = effect<std::uint64_t>(
+      EffectKind::start, "", [] { return std::string(); }, [&] { return seed; },
+      [](const std::uint64_t& value) {
+        return Json{{"seed", value}};
+      },
+      [](const Json& json) -> Result<std::uint64_t> {
+        const auto found = json.find("seed");
+        if (found == json.end() || !found->is_number_integer()) {
+          return fail(ErrorCode::storage, "the journal's first record has no seed");
+        }
+        return found->get<std::uint64_t>();
+      });
+  if (!started) return tl::unexpected<Error>(std::move(started).error());
+  random_state_ = *started;
+  return {};
+}
+
+std::uint64_t EffectLog::random() {
+  return split_mix(random_state_);
+}
+
+bool EffectLog::replaying() const noexcept {
+  return recording_ && recorded_.lower_bound(next_step_) != recorded_.end();
+}
+
+Result<std::optional<Json>> EffectLog::begin(std::uint64_t step, EffectKind kind,
+                                             std::string_view name, const std::string& digest) {
+  const auto found = recorded_.find(step);
+  if (found == recorded_.end()) {
+    if (mode_ == JournalMode::replay) {
+      return fail(
+          ErrorCode::replay_mismatch,
+          fmt::format("step {}: the recording of run \"{}\" ends here, but the program goes on "
+                      "with {} of \"{}\"",
+                      step, run_, to_string(kind), name));
+    }
+    auto kept = journal_->append(run_, {.step = step,
+                                        .phase = EffectRecord::Phase::started,
+                                        .kind = kind,
+                                        .name = std::string(name),
+                                        .digest = digest,
+                                        .payload = {},
+                                        .at = clock_now()});
+    if (!kept) return tl::unexpected<Error>(std::move(kept).error());
+    return std::optional<Json>();
+  }
+  const Known& known = found->second;
+  const EffectRecord& record = known.finished ? *known.finished : *known.started;
+  if (record.kind != kind || record.name != name || record.digest != digest) {
+    return fail(ErrorCode::replay_mismatch,
+                fmt::format("step {} of run \"{}\" differs: recorded {} of \"{}\" ({}), now {} of "
+                            "\"{}\" ({})",
+                            step, run_, to_string(record.kind), record.name, record.digest,
+                            to_string(kind), name, digest));
+  }
+  if (!known.finished) {
+    if (mode_ == JournalMode::replay) {
+      return fail(
+          ErrorCode::replay_mismatch,
+          fmt::format("step {} of run \"{}\" ({} of \"{}\") had not finished when the recording "
+                      "ended",
+                      step, run_, to_string(kind), name));
+    }
+    return std::optional<Json>();
+  }
+  auto payload =
+      parse_json(record.payload, fmt::format("journal, run \"{}\", step {}", run_, step));
+  if (!payload) {
+    Error error = std::move(payload).error();
+    error.code = ErrorCode::storage;
+    return fail(std::move(error));
+  }
+  last_at_ = record.at;
+  // The run goes on where it was: a resumed session's clock does not see the time in between.
+  origin_ = clock_.now() - last_at_;
+  return std::optional<Json>(std::move(*payload));
+}
+
+Result<void> EffectLog::finish(std::uint64_t step, EffectKind kind, std::string_view name,
+                               const std::string& digest, const Json& payload) {
+  last_at_ = clock_now();
+  return journal_->append(run_, {.step = step,
+                                 .phase = EffectRecord::Phase::finished,
+                                 .kind = kind,
+                                 .name = std::string(name),
+                                 .digest = digest,
+                                 .payload = dump_json(payload),
+                                 .at = last_at_});
+}
+
+std::optional<std::string> EffectLog::replayed_stop() {
+  const auto found = recorded_.find(next_step_);
+  if (found == recorded_.end() || !found->second.finished ||
+      found->second.finished->kind != EffectKind::external_stop) {
+    return std::nullopt;
+  }
+  ++next_step_;
+  last_at_ = found->second.finished->at;
+  return found->second.finished->name;
+}
+
+Result<void> EffectLog::record_stop(std::string_view reason) {
+  const std::uint64_t step = next_step_++;
+  if (!recording_) {
+    last_at_ = clock_now();
+    return {};
+  }
+  return finish(step, EffectKind::external_stop, reason, "", Json());
+}
+
+}  // namespace moderato

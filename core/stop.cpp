@@ -1,0 +1,49 @@
+#include <moderato/core/stop.hpp>
+
+#include <moderato/core/name_table.hpp>
+
+namespace moderato {
+namespace {
+
+constexpr NameTable<StopReason, 22> names{{"none",
+                                           "termination_message",
+                                           "condition",
+                                           "max_consecutive_auto_reply",
+                                           "max_turns",
+                                           "max_messages",
+                                           "max_calls",
+                                           "token_budget",
+                                           "deadline",
+                                           "repetition",
+                                           "human_exit",
+                                           "human_skip_on_termination",
+                                           "no_reply",
+                                           "no_initial_message",
+                                           "cancelled",
+                                           "model_error",
+                                           "tool_error",
+                                           "human_error",
+                                           "callback_error",
+                                           "invalid_message",
+                                           "replay_mismatch",
+                                           "storage_error"}};
+
+}  // namespace
+
+std::string_view to_string(StopReason reason) noexcept {
+  return names.name_of(reason);
+}
+std::optional<StopReason> stop_reason_from_string(std::string_view name) noexcept {
+  return names.value_of(name);
+}
+
+std::string to_string(const Stop& stop) {
+  std::string text(to_string(stop.reason));
+  if (!stop.rule.empty()) text += ": " + stop.rule;
+  if (!stop.agent.empty()) text += (stop.rule.empty() ? ": by " : " by ") + stop.agent;
+  if (!stop.detail.empty()) text += " (" + stop.detail + ")";
+  if (stop.error) text += "; " + to_string(*stop.error);
+  return text;
+}
+
+}  // namespace moderato

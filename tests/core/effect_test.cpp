@@ -1,0 +1,159 @@
+#include <moderato/core/effect.hpp>
+
+#include <doctest/doctest.h>
+
+#include <moderato/core/session.hpp>
+#include <moderato/core/simulation.hpp>
+
+namespace moderato {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// One effect with a text as its request and a text as its result.
+Result<std::string> effect(EffectLog& log, std::string_view name, const std::string& request,
+                           const std::function<std::string()>& perform) {
+  return log.effect<std::string>(
+      EffectKind::tool_result, name, [&] { return request; }, perform,
+      [](const std::string& text) { return Json(text); },
+      [](const Json& json) -> Result<std::string> { return json.get<std::string>(); });
+}
+
+std::string must_not_run() {
+  FAIL("a recorded effect was performed again");
+  return {};
+}
+
+struct Recorded {
+  std::shared_ptr<MemoryJournal> journal = std::make_shared<MemoryJournal>();
+  std::uint64_t random = 0;
+  Duration time{};
+
+  Recorded() {
+    Simulation world;
+    world.block_on([&] {
+      Session session(world, {.id = "run", .journal = journal});
+      EffectLog& log = session.effects();
+      random = log.random();
+      CHECK(effect(log, "a", "1", [] { return "one"; }) == "one");
+      CHECK(effect(log, "b", "2", [] {
+              sleep_for(5s);
+              return "two";
+            }) == "two");
+      time = log.session_time();
+    });
+  }
+};
+
+TEST_CASE("a replay gives back the recorded results, random numbers and times") {
+  const Recorded recorded;
+  Simulation world({.seed = 99});
+  Session session(world,
+                  {.id = "run", .journal = recorded.journal, .journal_mode = JournalMode::replay});
+  EffectLog& log = session.effects();
+  CHECK(log.replaying());
+  CHECK(log.random() == recorded.random);
+  CHECK(effect(log, "a", "1", must_not_run) == "one");
+  CHECK(effect(log, "b", "2", must_not_run) == "two");
+  CHECK(log.session_time() == recorded.time);
+  CHECK(recorded.time == 5s);
+  CHECK_FALSE(log.replaying());
+}
+
+TEST_CASE("a replay stops at the first effect that differs and shows both sides") {
+  const Recorded recorded;
+  Simulation world;
+  Session session(world,
+                  {.id = "run", .journal = recorded.journal, .journal_mode = JournalMode::replay});
+  CHECK(effect(session.effects(), "a", "1", must_not_run) == "one");
+  const auto differs = effect(session.effects(), "b", "changed", must_not_run);
+  REQUIRE_FALSE(differs.has_value());
+  CHECK(differs.error().code == ErrorCode::replay_mismatch);
+  CHECK(differs.error().message.find("step 2") != std::string::npos);
+  CHECK(differs.error().message.find("changed") != std::string::npos);
+}
+
+TEST_CASE("a replay that goes beyond its recording is a mismatch, a resumed run goes on live") {
+  const Recorded recorded;
+  for (const JournalMode mode : {JournalMode::replay, JournalMode::resume}) {
+    Simulation world;
+    Session session(world, {.id = "run", .journal = recorded.journal, .journal_mode = mode});
+    (void)effect(session.effects(), "a", "1", must_not_run);
+    (void)effect(session.effects(), "b", "2", must_not_run);
+    const auto next = effect(session.effects(), "c", "3", [] { return "three"; });
+    CHECK(next.has_value() == (mode == JournalMode::resume));
+  }
+}
+
+TEST_CASE("effects that overlap keep their steps in a replay") {
+  const auto journal = std::make_shared<MemoryJournal>();
+  const auto run = [&](JournalMode mode) {
+    Simulation world;
+    Session session(world, {.id = "run", .journal = journal, .journal_mode = mode});
+    const std::vector<int> items{3, 1, 2};
+    return world.parallel(items, {.max_in_flight = 3}, [&](int item) {
+      return *effect(session.effects(), "sleeper", std::to_string(item), [&] {
+        CHECK(mode == JournalMode::record);
+        sleep_for(std::chrono::seconds(item));
+        return std::to_string(item);
+      });
+    });
+  };
+  CHECK(run(JournalMode::record) == run(JournalMode::replay));
+}
+
+TEST_CASE("an external stop is replayed where it was seen") {
+  const auto journal = std::make_shared<MemoryJournal>();
+  Simulation world;
+  {
+    Session session(world, {.id = "run", .journal = journal});
+    (void)effect(session.effects(), "a", "1", [] { return "one"; });
+    CHECK_FALSE(session.effects().replayed_stop());
+    CHECK(session.effects().record_stop("cancelled").has_value());
+  }
+  Session session(world, {.id = "run", .journal = journal, .journal_mode = JournalMode::replay});
+  CHECK_FALSE(session.effects().replayed_stop());
+  (void)effect(session.effects(), "a", "1", must_not_run);
+  CHECK(session.effects().replayed_stop() == "cancelled");
+}
+
+TEST_CASE("every effect is announced before it is performed") {
+  const Recorded recorded;
+  const auto records = *recorded.journal->read("run");
+  REQUIRE(records.size() == 6);
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    CHECK(records[i].step == i / 2);
+    CHECK((records[i].phase == EffectRecord::Phase::started) == (i % 2 == 0));
+  }
+}
+
+TEST_CASE(
+    "recording over an existing run and replaying an unknown one are refused with the reason") {
+  const Recorded recorded;
+  Simulation world;
+  CHECK_THROWS_WITH_AS(Session(world, {.id = "run", .journal = recorded.journal}),
+                       doctest::Contains("already in the journal"), std::invalid_argument);
+  CHECK_THROWS_WITH_AS(
+      Session(world,
+              {.id = "no", .journal = recorded.journal, .journal_mode = JournalMode::replay}),
+      doctest::Contains("not in the journal"), std::invalid_argument);
+}
+
+TEST_CASE("a damaged record is a storage error that says where") {
+  const Recorded recorded;
+  auto records = *recorded.journal->read("run");
+  const auto damaged = std::make_shared<MemoryJournal>();
+  for (EffectRecord& record : records) {
+    if (record.step == 1) record.payload = record.payload.empty() ? "" : "{\"half";
+    CHECK(damaged->append("run", record).has_value());
+  }
+  Simulation world;
+  Session session(world, {.id = "run", .journal = damaged, .journal_mode = JournalMode::replay});
+  const auto read = effect(session.effects(), "a", "1", must_not_run);
+  REQUIRE_FALSE(read.has_value());
+  CHECK(read.error().code == ErrorCode::storage);
+  CHECK(read.error().message.find("step 1") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace moderato

@@ -1,0 +1,61 @@
+#include <moderato/core/json.hpp>
+
+#include <doctest/doctest.h>
+
+namespace moderato {
+namespace {
+
+std::string literal(std::string_view text) {
+  std::string out;
+  append_json_string(out, text);
+  return out;
+}
+
+TEST_CASE("a parse error says where and what") {
+  const auto read = parse_json("{\n  \"a\": 1,\n  oops\n}", "options.json");
+  REQUIRE_FALSE(read.has_value());
+  CHECK(read.error().message.find("options.json, line 3, column 3") == 0);
+  CHECK(read.error().message.find("invalid literal") != std::string::npos);
+  CHECK_FALSE(parse_json("").has_value());
+  CHECK_FALSE(parse_json("{} x").has_value());
+}
+
+TEST_CASE("a JSON string literal agrees with nlohmann's for every ASCII character") {
+  for (int c = 0; c < 128; ++c) {
+    const std::string text(1, static_cast<char>(c));
+    CHECK(literal(text) == dump_json(Json(text)));
+  }
+}
+
+TEST_CASE("invalid UTF-8 becomes the replacement character, valid text stays") {
+  const std::string good = "grün 日本 😀 \xF4\x8F\xBF\xBF";
+  CHECK(valid_utf8(good) == good);
+  CHECK(literal(good) == "\"" + good + "\"");
+  for (const std::string bad : {"\xFF", "\xC0\xAF", "\xE0\x80\xAF", "\xED\xA0\x80",
+                                "\xF4\x90\x80\x80", "\xF0\x9F\x98", "\x80", "a\xC3"}) {
+    CHECK_FALSE(is_valid_utf8(bad));
+    CHECK(is_valid_utf8(valid_utf8(bad)));
+    CHECK(Json::accept(literal(bad)));
+    CHECK_NOTHROW(dump_json(Json(bad)));
+  }
+}
+
+TEST_CASE("every pair of bytes is either valid for nlohmann too or repaired") {
+  for (int a = 0; a < 256; ++a) {
+    for (int b = 0; b < 256; ++b) {
+      const std::string text{static_cast<char>(a), static_cast<char>(b)};
+      const std::string repaired = literal(text);
+      REQUIRE(Json::accept(repaired));
+      bool accepted = true;
+      try {
+        (void)Json(text).dump();
+      } catch (const Json::exception&) {
+        accepted = false;
+      }
+      REQUIRE(is_valid_utf8(text) == accepted);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace moderato
