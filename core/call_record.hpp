@@ -24,12 +24,12 @@ enum class Purpose : std::uint8_t { reply, speaker_selection, summary, final_ans
 /// One attempt at a model call: one line of the ledger. Written for every attempt that took a
 /// permit, and for every call that was refused before (attempt 0: no request was sent).
 struct CallRecord {
-  std::string session;  ///< Session id; empty for a call outside a session.
-  std::string tenant;
-  std::string agent;
+  std::string session{};  ///< Session id; empty for a call outside a session.
+  std::string tenant{};
+  std::string agent{};
   Purpose purpose = Purpose::other;
-  std::string provider;  ///< "openai", "scripted", …
-  std::string model;
+  std::string provider{};  ///< "openai", "scripted", …
+  std::string model{};
   std::uint64_t call = 0;            ///< Number of the logical call within its Model, from 1.
   int attempt = 0;                   ///< 1 is the first that was sent; 0: nothing was sent.
   std::int64_t estimated_input = 0;  ///< Tokens reserved for the prompt.

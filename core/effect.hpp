@@ -36,10 +36,10 @@ struct EffectRecord {
   std::uint64_t step = 0;
   Phase phase = Phase::finished;
   EffectKind kind = EffectKind::model_reply;
-  std::string name;     ///< Whose effect: agent or tool name.
-  std::string digest;   ///< Of the request; a replay compares it.
-  std::string payload;  ///< JSON text of the result; empty for `started`.
-  Duration at{};        ///< Session time (since the start of the run) when it was written.
+  std::string name{};     ///< Whose effect: agent or tool name.
+  std::string digest{};   ///< Of the request; a replay compares it.
+  std::string payload{};  ///< JSON text of the result; empty for `started`.
+  Duration at{};          ///< Session time (since the start of the run) when it was written.
 
   bool operator==(const EffectRecord&) const = default;
 };

@@ -47,7 +47,7 @@ enum class ErrorCode : std::uint8_t {
 struct Error {
   ErrorCode code = ErrorCode::internal;
   /// One sentence for a person: what is wrong, where, and what to do.
-  std::string message;
+  std::string message{};
   /// When it makes sense to try again, counted from now; nullopt if no time is known.
   std::optional<Duration> retry_after{};
   /// HTTP status, 0 if there was none.

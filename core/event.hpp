@@ -15,76 +15,76 @@ namespace moderato {
 
 /// A chat began.
 struct ChatStarted {
-  std::string initiator;
-  std::string recipient;
+  std::string initiator{};
+  std::string recipient{};
 };
 /// A message was said (both sides have it now).
 struct MessageAdded {
-  TranscriptEntry entry;
+  TranscriptEntry entry{};
 };
 /// A piece of a streamed reply arrived. Pieces of one reply, concatenated, are its text.
 struct TokenDelta {
-  std::string agent;
-  std::string text;
+  std::string agent{};
+  std::string text{};
 };
 /// A model call waits for its permit.
 struct CallQueued {
-  std::string agent;
-  std::string model;
-  std::string reason;  ///< Which dimension has no room: "requests", "tokens", "in_flight", …
+  std::string agent{};
+  std::string model{};
+  std::string reason{};  ///< Which dimension has no room: "requests", "tokens", "in_flight", …
   Duration expected_wait{};
   std::size_t position = 0;  ///< Calls ahead in the queue.
 };
 /// A model call got its permit.
 struct CallAdmitted {
-  std::string agent;
-  std::string model;
+  std::string agent{};
+  std::string model{};
   Duration waited{};
 };
 /// The request went out.
 struct CallSent {
-  std::string agent;
-  std::string model;
+  std::string agent{};
+  std::string model{};
   int attempt = 1;
 };
 /// An attempt ended well.
 struct CallFinished {
-  CallRecord record;
+  CallRecord record{};
 };
 /// An attempt ended badly: refused by the provider, broken, timed out, or not sent at all.
 struct CallRejected {
-  CallRecord record;
-  Error error;
+  CallRecord record{};
+  Error error{};
 };
 /// The call will be tried again after `delay`.
 struct CallRetried {
-  std::string agent;
-  std::string model;
+  std::string agent{};
+  std::string model{};
   int next_attempt = 2;
   Duration delay{};
-  std::string why;
+  std::string why{};
 };
 struct ToolStarted {
-  std::string agent;
-  std::string tool;
-  std::string arguments;
-  std::string call_id;
+  std::string agent{};
+  std::string tool{};
+  std::string arguments{};
+  std::string call_id{};
 };
 struct ToolFinished {
-  std::string agent;
-  std::string tool;
-  std::string call_id;
+  std::string agent{};
+  std::string tool{};
+  std::string call_id{};
   bool ok = true;
   Duration took{};
-  std::string result;
+  std::string result{};
 };
 struct HumanAsked {
-  std::string agent;
-  std::string prompt;
+  std::string agent{};
+  std::string prompt{};
 };
 struct HumanAnswered {
-  std::string agent;
-  std::string input;
+  std::string agent{};
+  std::string input{};
 };
 struct BudgetChanged {
   std::int64_t spent = 0;
@@ -93,25 +93,25 @@ struct BudgetChanged {
 };
 /// The conversation seems to repeat itself.
 struct LoopSuspected {
-  std::string agent;
-  std::string pattern;  ///< "same message", "cycle of 2", "same tool call", "farewells".
+  std::string agent{};
+  std::string pattern{};  ///< "same message", "cycle of 2", "same tool call", "farewells".
   int repeats = 0;
-  std::string evidence;  ///< The repeated words, shortened.
+  std::string evidence{};  ///< The repeated words, shortened.
 };
 /// A limiter key changed its state (open, corrected, paused, closed, …).
 struct LimiterChanged {
-  std::string key;
-  std::string state;
+  std::string key{};
+  std::string state{};
   Duration lasting{};  ///< Until the state ends by itself; 0 if it does not or is over.
-  std::string why;
+  std::string why{};
 };
 /// Something that a person should know and that did not stop anything.
 struct Warning {
-  std::string text;
+  std::string text{};
 };
 /// The chat ended.
 struct Stopped {
-  Stop stop;
+  Stop stop{};
   std::int64_t calls = 0;
   Usage usage{};
 };
@@ -125,7 +125,7 @@ using EventData =
 struct Event {
   Instant at{};           ///< On the runtime's clock.
   std::string session{};  ///< Session id; empty if the event belongs to none.
-  EventData data;
+  EventData data{};
 };
 
 /// snake_case name of the event's struct: "message_added".

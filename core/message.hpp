@@ -21,13 +21,13 @@ enum class Role : std::uint8_t { system, developer, user, assistant, tool, funct
 [[nodiscard]] std::optional<Role> role_from_string(std::string_view name) noexcept;
 
 struct TextPart {
-  std::string text;
+  std::string text{};
   bool operator==(const TextPart&) const = default;
 };
 
 /// An image by URL (http(s) or data:). `detail` is "auto", "low", "high" or empty (left out).
 struct ImagePart {
-  std::string url;
+  std::string url{};
   std::string detail{};
   bool operator==(const ImagePart&) const = default;
 };
@@ -62,24 +62,24 @@ class Content {
 
 /// A model's wish to run a tool. `arguments` is the model's own text, meant to be JSON.
 struct ToolCall {
-  std::string id;  ///< May be empty: some servers send none.
-  std::string name;
-  std::string arguments;
+  std::string id{};  ///< May be empty: some servers send none.
+  std::string name{};
+  std::string arguments{};
   bool operator==(const ToolCall&) const = default;
 };
 
 /// The legacy form of a call (role `function` answers it).
 struct FunctionCall {
-  std::string name;
-  std::string arguments;
+  std::string name{};
+  std::string arguments{};
   bool operator==(const FunctionCall&) const = default;
 };
 
 /// The answer to one tool call inside a message that answers several.
 struct ToolResponse {
-  std::string tool_call_id;  ///< Empty: the call had no id.
-  Role role = Role::tool;    ///< `function` for a legacy call.
-  std::string content;
+  std::string tool_call_id{};  ///< Empty: the call had no id.
+  Role role = Role::tool;      ///< `function` for a legacy call.
+  std::string content{};
   std::string name{};  ///< Only for legacy calls.
   bool operator==(const ToolResponse&) const = default;
 };

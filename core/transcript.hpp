@@ -26,11 +26,11 @@ enum class MessageKind : std::uint8_t {
 
 /// One message as it was said: who, to whom, what kind, when.
 struct TranscriptEntry {
-  std::string speaker;
-  std::string recipient;
+  std::string speaker{};
+  std::string recipient{};
   MessageKind kind = MessageKind::reply;
-  MessagePtr message;  ///< Never null. Role and name are those of the speaker's side.
-  Instant at{};        ///< Session time.
+  MessagePtr message{};  ///< Never null. Role and name are those of the speaker's side.
+  Instant at{};          ///< Session time.
 };
 
 /// The conversation in the order in which it was said, one entry a message (not one a side).

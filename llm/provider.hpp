@@ -18,7 +18,7 @@ namespace moderato {
 /// One line of what a provider said about its quota in the headers of a response
 /// (`x-ratelimit-{limit,remaining,reset}-<dimension>`). Absent values were not said.
 struct QuotaHeader {
-  std::string dimension;  ///< "requests", "tokens", … as the provider spells it.
+  std::string dimension{};  ///< "requests", "tokens", … as the provider spells it.
   std::optional<std::int64_t> limit{};
   std::optional<std::int64_t> remaining{};
   std::optional<Duration> reset{};  ///< Until the dimension is full again.
@@ -26,7 +26,7 @@ struct QuotaHeader {
 
 /// The state of one dimension as a 429's text gives it: "Limit 200000, Used 193762, Requested 7653".
 struct QuotaState {
-  std::string dimension;  ///< "requests", "tokens", …; empty if the text did not say.
+  std::string dimension{};  ///< "requests", "tokens", …; empty if the text did not say.
   std::int64_t limit = 0;
   std::int64_t used = 0;
   std::int64_t requested = 0;

@@ -15,7 +15,7 @@ namespace moderato {
 
 /// A tool as a model sees it: a name, words, and a JSON Schema for its arguments.
 struct ToolDefinition {
-  std::string name;  ///< ^[a-zA-Z0-9_-]{1,64}$
+  std::string name{};  ///< ^[a-zA-Z0-9_-]{1,64}$
   std::string description{};
   Json parameters{};     ///< JSON Schema of type object; null: no arguments.
   bool strict = false;   ///< Ask the provider to enforce the schema.

@@ -9,14 +9,14 @@ namespace moderato {
 
 /// A change of a quota key's state, for events.
 struct KeyChange {
-  std::string state;   ///< "open", "corrected", "paused", "closed".
+  std::string state{};   ///< "open", "corrected", "paused", "closed".
   Duration lasting{};  ///< Until it ends by itself; 0 if unknown or over.
-  std::string why;
+  std::string why{};
 };
 
 /// Levels of a key, for people.
 struct KeySnapshot {
-  std::string state;          ///< As in KeyChange.
+  std::string state{};          ///< As in KeyChange.
   Instant until{};            ///< End of a pause or closure; Instant{} if there is none.
   double requests_left = 0;   ///< Requests that could go at once; negative: debt.
   double tokens_left = 0;
