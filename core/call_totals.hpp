@@ -18,15 +18,20 @@ class CallTotals {
     Usage usage{};
     double cost = 0.0;
     Duration queue_wait{};  ///< Sum over all attempts.
+
+    Snapshot& operator+=(const Snapshot& more) noexcept {
+      calls += more.calls;
+      attempts += more.attempts;
+      usage += more.usage;
+      cost += more.cost;
+      queue_wait += more.queue_wait;
+      return *this;
+    }
   };
 
   void add(const Snapshot& more) {
     const std::scoped_lock lock(mutex_);
-    sum_.calls += more.calls;
-    sum_.attempts += more.attempts;
-    sum_.usage += more.usage;
-    sum_.cost += more.cost;
-    sum_.queue_wait += more.queue_wait;
+    sum_ += more;
   }
   [[nodiscard]] Snapshot snapshot() const {
     const std::scoped_lock lock(mutex_);

@@ -15,13 +15,17 @@
 
 namespace moderato {
 
-/// The only retry policy there is. Retrying happens inside Model, each attempt takes its own permit.
+/// The only retry policy there is. Retrying happens inside Model, each attempt takes its own
+/// permit.
 struct RetryOptions {
   int max_attempts = 4;  ///< ≥ 1; 1: no retry.
   /// Without a hint of the provider the delay before attempt n+1 is drawn from
   /// [0, min(max_delay, base_delay · 2ⁿ⁻¹)] (full jitter).
   Duration base_delay = std::chrono::milliseconds(1000);
   Duration max_delay = std::chrono::seconds(30);
+  /// A provider's wish to wait longer than this is not slept: the call fails, and its error says
+  /// `retry_after`.
+  Duration max_hold = std::chrono::seconds(120);
 };
 
 struct ModelOptions {
@@ -32,17 +36,20 @@ struct ModelOptions {
   std::optional<Price> price{};
   /// Settings for every call; a request's own settings win one by one.
   Sampling sampling{};
-  /// Output cap that is reserved and sent when neither the request nor `sampling` says one and a
-  /// token budget or a token quota needs a bound.
+  /// Tokens that are reserved for a reply when neither the request nor `sampling` has
+  /// max_output_tokens; ≥ 1. Under a token budget it is sent as the cap, too. Without one it is
+  /// only what the quota is asked for: the reply may be longer, and the quota then waits until it
+  /// is paid.
   std::int64_t default_max_output_tokens = 1024;
-  /// Always send the output cap, also without a budget.
+  /// Sends that cap also without a budget, so that no reply takes more than the quota was asked
+  /// for.
   bool always_send_output_cap = false;
   /// Time limit of one logical call, waits and retries included; 0: none.
   Duration call_timeout{0};
 };
 
-/// A model that can be asked: provider + limiter + retry + budget, behind the one door. A cheap handle
-/// that many agents and threads share. Thread safe. Must not outlive its runtime.
+/// A model that can be asked: provider + limiter + retry + budget, behind the one door. A cheap
+/// handle that many agents and threads share. Thread safe. Must not outlive its runtime.
 class Model {
  public:
   /// No model; complete() on it is a configuration error.
@@ -55,18 +62,21 @@ class Model {
   [[nodiscard]] Result<ModelReply> complete(const ModelRequest& request,
                                             const CallContext& context = {}) const;
 
+  // These throw std::logic_error if there is no model.
   [[nodiscard]] Runtime& runtime() const;
-  [[nodiscard]] std::string_view name() const noexcept;      ///< As configured.
-  [[nodiscard]] std::string_view provider() const noexcept;  ///< "openai", …
   [[nodiscard]] const ModelOptions& options() const;
   [[nodiscard]] Limiter& limiter() const;
   /// Upper bound of the prompt's tokens, as a hard budget reserves it.
   [[nodiscard]] std::int64_t prompt_upper_bound(const ModelRequest& request) const;
 
+  [[nodiscard]] std::string_view name() const noexcept;      ///< As configured.
+  [[nodiscard]] std::string_view provider() const noexcept;  ///< "openai", …
+
  private:
   friend class Runtime;
   class Core;
   explicit Model(std::shared_ptr<Core> core) : core_(std::move(core)) {}
+  [[nodiscard]] Core& core() const;
   std::shared_ptr<Core> core_;
 };
 

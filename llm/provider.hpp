@@ -24,7 +24,8 @@ struct QuotaHeader {
   std::optional<Duration> reset{};  ///< Until the dimension is full again.
 };
 
-/// The state of one dimension as a 429's text gives it: "Limit 200000, Used 193762, Requested 7653".
+/// The state of one dimension as a 429's text gives it: "Limit 200000, Used 193762, Requested
+/// 7653".
 struct QuotaState {
   std::string dimension{};  ///< "requests", "tokens", …; empty if the text did not say.
   std::int64_t limit = 0;
@@ -61,6 +62,13 @@ struct ProviderRequest {
   /// Called for each piece of streamed text; null if the reply is not streamed.
   std::function<void(std::string_view)> on_delta{};
   int attempt = 1;
+  /// The request's settings completed by the Model's own; null: the request's are all there are.
+  const Sampling* completed_sampling = nullptr;
+
+  /// The settings to send. (Its max_output_tokens is a wish; the cap to send is the one above.)
+  [[nodiscard]] const Sampling& sampling() const noexcept {
+    return completed_sampling != nullptr ? *completed_sampling : request.sampling;
+  }
 };
 
 /// A wire dialect (and nothing more): turns a request into bytes, sends them once, and reads the
@@ -69,8 +77,8 @@ class Provider {
  public:
   virtual ~Provider() = default;
 
-  /// One attempt; suspends the fiber. Honours context.stop and context.deadline. Failures are in the
-  /// outcome; it does not throw. Thread safe.
+  /// One attempt; suspends the fiber. Honours context.stop and context.deadline. Failures are in
+  /// the outcome; it does not throw. Thread safe.
   virtual ProviderOutcome send(const ProviderRequest& request, const CallContext& context) = 0;
 
   /// "openai", "scripted", "simulated", …

@@ -1,0 +1,413 @@
+#include <moderato/llm/model_core.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <stdexcept>
+#include <utility>
+
+#include <moderato/core/effect.hpp>
+#include <moderato/llm/model_effect.hpp>
+#include <moderato/llm/retry.hpp>
+#include <moderato/llm/tokens/fingerprint.hpp>
+
+// The one door
+//
+// Everything that is ever sent to a provider is sent by ask() below, whoever wants it and for
+// whatever purpose, and its six steps always come in the same order:
+//
+//   budget    takes prompt bound + output cap out of the token budget, or the call is not made;
+//   permit    waits until the quota has room for the same numbers, or refuses;
+//   send      one attempt, with that output cap;
+//   settle    gives back to the quota and to the budget what was not used, and writes the record;
+//   classify  decides what the failure means;
+//   retry     sleeps, and begins again with the budget: each attempt pays for itself.
+//
+// The budget comes before the permit because a call that has no money must not stand in the queue,
+// and both come before each attempt because a retry is a call like any other. What is reserved is
+// held in values (Reservation, Permit) whose destructors give it back, so no way out of the
+// function keeps it.
+//
+// The limiter is asked for the expected prompt, the budget for its upper bound: a quota that waits
+// for tokens which are never used is slow, a budget that is overrun is broken.
+
+namespace moderato {
+namespace {
+
+/// A call's settings, and the model's where the call has none.
+Sampling completed(Sampling sampling, const Sampling& defaults) {
+  const auto complete = [](auto& value, const auto& fallback) {
+    if (!value) value = fallback;
+  };
+  complete(sampling.temperature, defaults.temperature);
+  complete(sampling.top_p, defaults.top_p);
+  complete(sampling.seed, defaults.seed);
+  complete(sampling.max_output_tokens, defaults.max_output_tokens);
+  complete(sampling.parallel_tool_calls, defaults.parallel_tool_calls);
+  if (sampling.stop.empty()) sampling.stop = defaults.stop;
+  if (sampling.response_format.is_null()) sampling.response_format = defaults.response_format;
+  if (sampling.reasoning_effort.empty()) sampling.reasoning_effort = defaults.reasoning_effort;
+  if (sampling.tool_choice.empty()) sampling.tool_choice = defaults.tool_choice;
+  if (sampling.extra.is_null()) {
+    sampling.extra = defaults.extra;
+  } else if (sampling.extra.is_object() && defaults.extra.is_object()) {
+    for (const auto& [name, value] : defaults.extra.items()) {
+      if (!sampling.extra.contains(name)) sampling.extra[name] = value;
+    }
+  }
+  return sampling;
+}
+
+}  // namespace
+
+struct Model::Core::Call {
+  const ModelRequest& request;
+  CallContext context;
+  Sampling sampling{};  ///< The request's, completed by the model's.
+  PromptSize prompt{};
+  std::uint64_t number = 0;
+  bool text_given = false;  ///< A piece of the reply has reached the caller.
+  std::string listener_failure{};
+  std::optional<Error> last_error{};
+  CallTotals::Snapshot spent{};  ///< By all attempts so far.
+};
+
+struct Model::Core::Attempt {
+  int number = 1;
+  TokenBudget::Reservation reservation{};
+  std::int64_t output_tokens = 0;
+  std::optional<std::int64_t> cap_to_send{};
+  Permit permit{};
+  Instant sent_at{};
+  WallTime sent_at_wall{};
+};
+
+template <class Make>
+void Model::Core::notify(const Call& call, Make&& make) const {
+  call.context.notify(runtime_.clock(), std::forward<Make>(make));
+}
+
+Result<ModelReply> Model::Core::ask(Call& call) {
+  options_.limiter.count_first_attempt(runtime_.clock().now());
+  for (int number = 1;; ++number) {
+    Attempt attempt{.number = number};
+    if (auto error = reserve(call, attempt)) return refuse(call, std::move(*error));
+    if (auto error = admit(call, attempt)) return refuse(call, std::move(*error));
+
+    ProviderOutcome outcome = send(call, attempt);
+    settle(call, attempt, outcome);
+    if (outcome.reply) return std::move(outcome.reply);
+
+    const auto delay = delay_before_retry(call, attempt, outcome);
+    if (!delay) return std::move(outcome.reply);
+    if (sleep_for(*delay, call.context.stop) == Wake::cancelled) {
+      return refuse(call, {.code = ErrorCode::cancelled, .message = "cancelled before a retry"});
+    }
+  }
+}
+
+// --- The steps
+
+std::optional<Error> Model::Core::reserve(const Call& call, Attempt& attempt) const {
+  if (call.context.stop.stop_requested()) {
+    return Error{.code = ErrorCode::cancelled, .message = "cancelled before the call was sent"};
+  }
+  if (runtime_.clock().now() >= call.context.deadline) {
+    return Error{.code = ErrorCode::deadline_exceeded,
+                 .message = "the deadline was over before the call was sent"};
+  }
+  const auto wanted = call.sampling.max_output_tokens;
+  attempt.output_tokens = wanted.value_or(options_.default_max_output_tokens);
+  if (TokenBudget* budget = call.context.budget.get()) {
+    const std::int64_t input = call.prompt.upper_bound;
+    auto room = call.context.final_answer ? budget->reserve_final(input, attempt.output_tokens)
+                                          : budget->reserve(input, attempt.output_tokens);
+    if (!room) return std::move(room).error();
+    attempt.reservation = std::move(*room);
+    attempt.output_tokens = attempt.reservation.output_cap();
+  }
+  if (wanted || call.context.budget || options_.always_send_output_cap) {
+    attempt.cap_to_send = attempt.output_tokens;
+  }
+  return std::nullopt;
+}
+
+std::optional<Error> Model::Core::admit(const Call& call, Attempt& attempt) {
+  const Ask ask{.input_tokens = call.prompt.expected, .output_tokens = attempt.output_tokens};
+  const auto queued = [&](const QueuedNotice& notice) {
+    notify(call, [&] {
+      return CallQueued{.agent = call.context.agent,
+                        .model = std::string(provider_->model()),
+                        .reason = notice.reason,
+                        .expected_wait = notice.expected_wait,
+                        .position = notice.position};
+    });
+  };
+  auto permit = options_.limiter.acquire(ask, call.context, runtime_.clock(), queued);
+  if (!permit) return std::move(permit).error();
+  attempt.permit = std::move(*permit);
+  notify(call, [&] {
+    return CallAdmitted{.agent = call.context.agent,
+                        .model = std::string(provider_->model()),
+                        .waited = attempt.permit.waited()};
+  });
+  return std::nullopt;
+}
+
+ProviderOutcome Model::Core::send(Call& call, Attempt& attempt) {
+  attempt.sent_at = runtime_.clock().now();
+  attempt.sent_at_wall = runtime_.clock().wall_now();
+  notify(call, [&] {
+    return CallSent{.agent = call.context.agent,
+                    .model = std::string(provider_->model()),
+                    .attempt = attempt.number};
+  });
+  ProviderRequest request{.request = call.request,
+                          .max_output_tokens = attempt.cap_to_send,
+                          .attempt = attempt.number,
+                          .completed_sampling = &call.sampling};
+  if (call.request.streamed()) {
+    request.on_delta = [&](std::string_view text) { give_text(call, text); };
+  }
+  try {
+    return provider_->send(request, call.context);
+  } catch (const std::exception& thrown) {
+    ProviderOutcome outcome{.reached = Reached::sent};
+    outcome.reply = fail(ErrorCode::internal, fmt::format("the provider threw: {}", thrown.what()));
+    return outcome;
+  }
+}
+
+void Model::Core::settle(Call& call, Attempt& attempt, ProviderOutcome& outcome) {
+  if (outcome.reply) outcome.reached = Reached::answered;
+  const bool was_sent = outcome.reached != Reached::nothing;
+  const Usage used = usage_of(call, attempt, outcome);
+  const double cost = options_.price ? options_.price->of(used) : 0.0;
+  const Duration waited = attempt.permit.waited();
+  const Duration latency = runtime_.clock().now() - attempt.sent_at;
+
+  attempt.permit.settle(limiter_outcome(outcome, used));
+  attempt.reservation.settle(used.total());
+  if (outcome.reply && used.source == UsageSource::measured) {
+    estimator_.learn(call.prompt, used.input);
+  }
+  charge(call, {.calls = outcome.reply ? 1 : 0,
+                .attempts = was_sent ? 1 : 0,
+                .usage = used,
+                .cost = cost,
+                .queue_wait = waited});
+  if (outcome.reply) {
+    outcome.reply->usage = used;
+    outcome.reply->cost = cost;
+    outcome.reply->attempts = static_cast<int>(call.spent.attempts);
+    outcome.reply->queue_wait = call.spent.queue_wait;
+    outcome.reply->latency = latency;
+    outcome.reply->time_to_first_token = outcome.time_to_first_token;
+  }
+
+  CallRecord record = record_of(call);
+  record.attempt = was_sent ? attempt.number : 0;
+  record.reserved_output = attempt.output_tokens;
+  record.usage = used;
+  record.cost = cost;
+  record.queue_wait = waited;
+  record.latency = latency;
+  record.time_to_first_token = outcome.time_to_first_token;
+  record.http_status = outcome.http_status;
+  record.request_id = outcome.request_id;
+  record.sent_at = attempt.sent_at_wall;
+  if (outcome.reply) record.finish_reason = outcome.reply->finish_reason;
+  write(call, std::move(record), outcome.reply ? nullptr : &outcome.reply.error());
+}
+
+std::optional<Duration> Model::Core::delay_before_retry(Call& call, const Attempt& attempt,
+                                                        ProviderOutcome& outcome) {
+  Error& error = outcome.reply.error();
+  if (attempt.number >= options_.retry.max_attempts || !worth_retrying(outcome)) {
+    return std::nullopt;
+  }
+  if (call.text_given && !call.request.retry_after_first_token) return std::nullopt;
+  const Instant now = runtime_.clock().now();
+  const Duration delay = retry_delay(options_.retry, outcome, attempt.number, random());
+  const bool too_long = error.retry_after && *error.retry_after > options_.retry.max_hold;
+  if (too_long || saturating_add(now, delay) >= call.context.deadline) {
+    if (!error.retry_after) error.retry_after = delay;
+    return std::nullopt;
+  }
+  if (!options_.limiter.take_retry(now)) {
+    error.message += " (not tried again: the retry budget is used up)";
+    return std::nullopt;
+  }
+  notify(call, [&] {
+    return CallRetried{.agent = call.context.agent,
+                       .model = std::string(provider_->model()),
+                       .next_attempt = attempt.number + 1,
+                       .delay = delay,
+                       .why = to_string(error)};
+  });
+  call.last_error = error;
+  return delay;
+}
+
+// --- What the steps are made of
+
+/// The call ends without (another) request: that, too, leaves a record.
+tl::unexpected<Error> Model::Core::refuse(Call& call, Error error) {
+  if (call.last_error) {
+    error.message += fmt::format("; the attempt before failed: {}", to_string(*call.last_error));
+  }
+  write(call, record_of(call), &error);
+  return fail(std::move(error));
+}
+
+/// What is charged for an attempt.
+Usage Model::Core::usage_of(const Call& call, const Attempt& attempt,
+                            const ProviderOutcome& outcome) const {
+  if (outcome.reply) {
+    const Usage& reported = outcome.reply->usage;
+    if (reported.source != UsageSource::none) return reported;
+    return {.input = call.prompt.expected,
+            .output = TokenEstimator::of_reply(outcome.reply->message),
+            .source = UsageSource::estimated};
+  }
+  if (outcome.usage_so_far) return *outcome.usage_so_far;
+  if (spending_of_failure(outcome) == Spending::none) return {};
+  return {.input = call.context.budget ? call.prompt.upper_bound : call.prompt.expected,
+          .output = attempt.output_tokens,
+          .source = UsageSource::reserved};
+}
+
+void Model::Core::charge(Call& call, const CallTotals::Snapshot& spent) const {
+  call.spent += spent;
+  if (call.context.totals != nullptr) call.context.totals->add(spent);
+  if (const TokenBudget* budget = call.context.budget.get()) {
+    notify(call, [&] {
+      return BudgetChanged{
+          .spent = budget->spent(), .reserved = budget->reserved(), .total = budget->total()};
+    });
+  }
+}
+
+CallRecord Model::Core::record_of(const Call& call) const {
+  return {.session = call.context.session,
+          .tenant = call.context.tenant,
+          .agent = call.context.agent,
+          .purpose = call.context.purpose,
+          .provider = std::string(provider_->name()),
+          .model = std::string(provider_->model()),
+          .call = call.number,
+          .estimated_input = call.prompt.expected};
+}
+
+void Model::Core::write(const Call& call, CallRecord record, const Error* error) {
+  if (error != nullptr) {
+    record.error = error->code;
+    record.provider_code = error->provider_code;
+  }
+  if (const auto& ledger = runtime_.ledger()) ledger->append(record);
+  if (error != nullptr) {
+    notify(call, [&] { return CallRejected{.record = std::move(record), .error = *error}; });
+  } else {
+    notify(call, [&] { return CallFinished{.record = std::move(record)}; });
+  }
+}
+
+/// A listener that throws loses the rest of the text, not the reply.
+void Model::Core::give_text(Call& call, std::string_view text) {
+  if (text.empty()) return;
+  call.text_given = true;
+  notify(call, [&] { return TokenDelta{.agent = call.context.agent, .text = std::string(text)}; });
+  if (!call.request.on_delta || !call.listener_failure.empty()) return;
+  try {
+    call.request.on_delta(text);
+  } catch (const std::exception& thrown) {
+    call.listener_failure = fmt::format("on_delta threw: {}", thrown.what());
+    notify(call, [&] { return Warning{.text = call.listener_failure}; });
+  }
+}
+
+double Model::Core::random() {
+  return static_cast<double>(runtime_.random() >> 11U) * 0x1.0p-53;
+}
+
+// --- Around the door
+
+Model::Core::Core(Runtime& runtime, std::unique_ptr<Provider> provider, ModelOptions options)
+    : runtime_(runtime), provider_(std::move(provider)), options_(std::move(options)) {
+  if (!provider_) throw std::invalid_argument("runtime.model: the provider is null");
+  if (options_.retry.max_attempts < 1) {
+    throw std::invalid_argument("runtime.model: retry.max_attempts must be at least 1");
+  }
+  if (options_.default_max_output_tokens < 1) {
+    throw std::invalid_argument("runtime.model: default_max_output_tokens must be at least 1");
+  }
+}
+
+Model::Core::Call Model::Core::begin(const ModelRequest& request, const CallContext& context) {
+  Call call{.request = request, .context = context};
+  if (context.session.empty()) call.context.observer = runtime_.observer() | context.observer;
+  if (options_.call_timeout > Duration::zero()) {
+    call.context.deadline =
+        std::min(context.deadline, saturating_add(runtime_.clock().now(), options_.call_timeout));
+  }
+  call.sampling = completed(request.sampling, options_.sampling);
+  call.prompt = estimator_.measure(request, call.sampling);
+  call.number = calls_.fetch_add(1) + 1;
+  return call;
+}
+
+Result<ModelReply> Model::Core::complete(const ModelRequest& request, const CallContext& context) {
+  Call call = begin(request, context);
+  if (context.effects == nullptr) return ask(call);
+  bool performed = false;
+  auto effect = context.effects->effect<ModelEffect>(
+      EffectKind::model_reply, context.agent, [&] { return digest(call); },
+      [&] {
+        performed = true;
+        auto reply = ask(call);
+        return ModelEffect{.reply = std::move(reply), .spent = call.spent};
+      },
+      encode_model_effect, decode_model_effect);
+  if (!effect) return fail(std::move(effect).error());
+  if (!performed) replay(call, *effect);
+  return std::move(effect->reply);
+}
+
+/// Does for the budget, the totals and the listeners what the recorded call did; nothing is sent.
+void Model::Core::replay(Call& call, const ModelEffect& effect) {
+  const std::int64_t tokens = effect.spent.usage.total();
+  if (const auto& budget = call.context.budget) {
+    if (call.context.final_answer) {  // What was set aside for it is free again from now on.
+      if (auto room = budget->reserve_final(0, 0, 0)) room->refund();
+    }
+    budget->charge(tokens);
+  }
+  charge(call, effect.spent);
+  if (!effect.reply) return;
+  if (effect.reply->usage.source == UsageSource::measured) {
+    estimator_.learn(call.prompt, effect.reply->usage.input);
+  }
+  if (call.request.streamed()) give_text(call, effect.reply->message.text());
+}
+
+/// Names the request: what a replay must find unchanged.
+std::string Model::Core::digest(const Call& call) const {
+  const Sampling& sampling = call.sampling;
+  Fingerprint all(call.prompt.identity);
+  all.add(provider_->model());
+  const auto number = [&](const auto& value) { all.add(value ? fmt::format("{}", *value) : ""); };
+  number(sampling.temperature);
+  number(sampling.top_p);
+  number(sampling.seed);
+  number(sampling.max_output_tokens);
+  number(sampling.parallel_tool_calls);
+  for (const std::string& stop : sampling.stop) all.add(stop);
+  all.add(sampling.reasoning_effort);
+  return fmt::format("{:016x}", all.value());
+}
+
+std::int64_t Model::Core::prompt_upper_bound(const ModelRequest& request) const {
+  return estimator_.measure(request, completed(request.sampling, options_.sampling)).upper_bound;
+}
+
+}  // namespace moderato

@@ -1,0 +1,69 @@
+#pragma once
+
+// Private header of the library: not installed.
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include <moderato/llm/model.hpp>
+#include <moderato/llm/model_effect.hpp>
+#include <moderato/llm/tokens/token_estimator.hpp>
+
+namespace moderato {
+
+/// What a Model is: a provider, a limiter, a retry policy, and the one door to all of them.
+class Model::Core {
+ public:
+  /// Throws std::invalid_argument for options that make no sense.
+  Core(Runtime& runtime, std::unique_ptr<Provider> provider, ModelOptions options);
+
+  /// The whole logical call as one effect of the session: performed, or given back from its
+  /// recording.
+  [[nodiscard]] Result<ModelReply> complete(const ModelRequest& request,
+                                            const CallContext& context);
+
+  [[nodiscard]] Runtime& runtime() noexcept { return runtime_; }
+  [[nodiscard]] const Provider& provider() const noexcept { return *provider_; }
+  [[nodiscard]] const ModelOptions& options() const noexcept { return options_; }
+  [[nodiscard]] Limiter& limiter() noexcept { return options_.limiter; }
+  [[nodiscard]] std::int64_t prompt_upper_bound(const ModelRequest& request) const;
+
+ private:
+  struct Call;     // one logical call
+  struct Attempt;  // one request on its behalf, and what it holds meanwhile
+
+  [[nodiscard]] Call begin(const ModelRequest& request, const CallContext& context);
+  [[nodiscard]] Result<ModelReply> ask(Call& call);
+  void replay(Call& call, const ModelEffect& effect);
+  [[nodiscard]] std::string digest(const Call& call) const;
+
+  // The steps of ask(), in their order.
+  [[nodiscard]] std::optional<Error> reserve(const Call& call, Attempt& attempt) const;
+  [[nodiscard]] std::optional<Error> admit(const Call& call, Attempt& attempt);
+  [[nodiscard]] ProviderOutcome send(Call& call, Attempt& attempt);
+  void settle(Call& call, Attempt& attempt, ProviderOutcome& outcome);
+  /// nullopt: no retry; the outcome's error may have got a `retry_after`.
+  [[nodiscard]] std::optional<Duration> delay_before_retry(Call& call, const Attempt& attempt,
+                                                           ProviderOutcome& outcome);
+
+  [[nodiscard]] tl::unexpected<Error> refuse(Call& call, Error error);
+  [[nodiscard]] Usage usage_of(const Call& call, const Attempt& attempt,
+                               const ProviderOutcome& outcome) const;
+  void charge(Call& call, const CallTotals::Snapshot& spent) const;
+  [[nodiscard]] CallRecord record_of(const Call& call) const;
+  void write(const Call& call, CallRecord record, const Error* error);
+  void give_text(Call& call, std::string_view text);
+  [[nodiscard]] double random();
+  template <class Make>
+  void notify(const Call& call, Make&& make) const;
+
+  Runtime& runtime_;
+  std::unique_ptr<Provider> provider_;
+  ModelOptions options_;
+  TokenEstimator estimator_;
+  std::atomic<std::uint64_t> calls_{0};
+};
+
+}  // namespace moderato

@@ -1,0 +1,23 @@
+#pragma once
+
+// Private header of the library: not installed.
+
+#include <moderato/core/call_totals.hpp>
+#include <moderato/core/json.hpp>
+#include <moderato/core/result.hpp>
+#include <moderato/llm/request.hpp>
+
+namespace moderato {
+
+/// What a journal keeps of a logical call: how it ended, and what all of its attempts together
+/// used.
+struct ModelEffect {
+  Result<ModelReply> reply = fail(ErrorCode::internal, "not performed");
+  CallTotals::Snapshot spent{};
+};
+
+[[nodiscard]] Json encode_model_effect(const ModelEffect& effect);
+/// Errors: storage, if it is not what encode_model_effect writes.
+[[nodiscard]] Result<ModelEffect> decode_model_effect(const Json& json);
+
+}  // namespace moderato
