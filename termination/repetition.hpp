@@ -33,10 +33,10 @@ struct RepetitionOptions {
 
 /// What was found, with its evidence.
 struct Repetition {
-  std::string pattern;   ///< "same message", "same tool call", "cycle of 4", "farewells".
-  std::string agent;     ///< Who said the last of it.
-  int repeats = 0;       ///< Times after the first; for farewells: messages after the first.
-  std::string evidence;  ///< The repeated words or the call, shortened.
+  std::string pattern{};   ///< "same message", "same tool call", "cycle of 4", "farewells".
+  std::string agent{};     ///< Who said the last of it.
+  int repeats = 0;         ///< Times after the first; for farewells: messages after the first.
+  std::string evidence{};  ///< The repeated words or the call, shortened.
 };
 
 /// Looks for repetition that ends with the last message of `said`:
