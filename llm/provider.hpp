@@ -58,7 +58,7 @@ struct ProviderOutcome {
 /// One attempt, as a provider gets it. `max_output_tokens` is the cap that must be sent.
 struct ProviderRequest {
   const ModelRequest& request;
-  std::optional<std::int64_t> max_output_tokens;
+  std::optional<std::int64_t> max_output_tokens{};
   /// Called for each piece of streamed text; null if the reply is not streamed.
   std::function<void(std::string_view)> on_delta{};
   int attempt = 1;
