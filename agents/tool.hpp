@@ -48,7 +48,7 @@ using ToolFunction = std::function<Result<std::string>(const Json& arguments, co
 
 /// A tool in its raw form, for arguments that are described elsewhere (a file, a server).
 struct RawTool {
-  ToolDefinition definition;
+  ToolDefinition definition{};
   /// Empty: the tool is only declared, somebody else runs it.
   ToolFunction function{};
   ToolOptions options{};  ///< `strict` is the definition's.
@@ -89,7 +89,7 @@ class Tool {
 
 /// What a model is told about one parameter of a callable. Made with arg().
 struct Arg {
-  std::string name;
+  std::string name{};
   std::string description{};
   Json default_value{};  ///< Null: none.
   NumberRange range{};
@@ -172,7 +172,11 @@ template <class Call>
   } else if constexpr (is_result<Returned>) {
     auto result = call();
     if (!result) return fail(std::move(result).error());
-    return text_from([&]() -> decltype(auto) { return *result; });
+    if constexpr (std::is_void_v<typename Returned::value_type>) {
+      return "null";
+    } else {
+      return result_text_of(*result);
+    }
   } else {
     return result_text_of<Returned>(call());
   }

@@ -26,10 +26,9 @@ namespace moderato {
 /// std::string keys, and for enums and aggregates that Describe describes. A specialisation of your
 /// own has the same three functions:
 ///
-///     static Json schema();             // JSON Schema of the values
-///     static T read(const Json& json);  // json fits the schema; throws std::exception if it does
-///     not
-///                                       // fit the type all the same
+///     static Json schema();              // JSON Schema of the values
+///     static T read(const Json& json);   // `json` fits the schema; throws a std::exception if it
+///                                        // makes no T all the same
 ///     static Json write(const T& value);
 template <class T>
 struct ToolType {
@@ -41,11 +40,6 @@ struct ToolType {
 template <class P>
 using ToolValue = std::conditional_t<std::is_same_v<std::remove_cvref_t<P>, std::string_view>,
                                      std::string, std::remove_cvref_t<P>>;
-
-template <class T>
-[[nodiscard]] Json tool_schema() {
-  return ToolType<T>::schema();
-}
 
 /// Whether a value may be left out by its type alone.
 template <class T>
@@ -227,8 +221,8 @@ struct ToolType<T> {
   }
 };
 
-/// What a callable returned, as the text that the model gets: a text as it is, nothing as "null",
-/// anything else as JSON (see result_text).
+/// What a callable returned, as the text that the model gets: a text as it is, anything else as
+/// JSON (see result_text).
 template <class T>
 [[nodiscard]] std::string result_text_of(const T& value) {
   if constexpr (std::convertible_to<const T&, std::string_view>) {
