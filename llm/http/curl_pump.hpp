@@ -1,0 +1,98 @@
+#pragma once
+
+// Private header of the library: not installed.
+
+#include <curl/curl.h>
+
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include <moderato/core/loop.hpp>
+#include <moderato/llm/http/curl_handle.hpp>
+
+namespace moderato {
+
+/// Runs libcurl on a loop: shards of multi handles, all their sockets in one private epoll that
+/// Asio watches as a single descriptor, one lazy timer. See curl_pump.cpp for the reasons. Loop's
+/// thread only.
+class CurlPump {
+ public:
+  /// Exchanges a shard runs at most.
+  static constexpr std::size_t handles_per_shard = 64;
+
+  explicit CurlPump(Loop& loop);
+  ~CurlPump();
+  CurlPump(const CurlPump&) = delete;
+  CurlPump& operator=(const CurlPump&) = delete;
+
+  /// A new handle, in a shard that has room.
+  [[nodiscard]] std::unique_ptr<CurlHandle> make_handle();
+  /// Starts the handle's transfer. Internal error if libcurl refuses.
+  [[nodiscard]] Result<void> start(CurlHandle& handle);
+  /// Takes the handle out of libcurl; an unfinished exchange's connection (or HTTP/2 stream) is
+  /// closed at once.
+  void remove(CurlHandle& handle) noexcept;
+
+  /// Whether the shard's kept connection with that local port was closed by the peer.
+  [[nodiscard]] bool is_dead(std::size_t shard, int local_port) const noexcept;
+
+  /// A socket that libcurl will close through on_close_socket.
+  void note_connection(int fd) { socket(fd) = {.connection = true}; }
+  static int on_close_socket(void* pump, curl_socket_t fd);
+
+ private:
+  struct Shard {
+    CurlPump* pump = nullptr;
+    std::size_t index = 0;
+    CURLM* multi = nullptr;
+    std::size_t handles = 0;
+    Instant due = no_deadline;  // libcurl's timer
+    bool due_now = false;       // in due_now_
+  };
+  /// What is known of a file descriptor that libcurl uses.
+  struct Socket {
+    std::uint32_t shard = 0;
+    std::uint32_t watched = 0;  // epoll's events; 0: not in epoll
+    bool connection = false;    // else one of libcurl's own (its resolver's)
+    bool idle = false;          // libcurl does not want to hear of it now
+    bool dead = false;          // the peer closed it while it was idle
+    int local_port = 0;
+  };
+
+  static int on_socket(CURL* easy, curl_socket_t fd, int what, void* shard, void* socket);
+  static int on_timer(CURLM* multi, long timeout_ms, void* shard);
+
+  Shard& add_shard();
+  Socket& socket(int fd);
+  void watch(int fd, Socket& socket, std::uint32_t events);
+  void idle_event(int fd, Socket& socket, std::uint32_t events);
+  void set_dead(int fd, Socket& socket, bool dead);
+  void socket_event(int fd, std::uint32_t events);
+  void take_messages(Shard& shard);
+  void run_due();
+  void turn();
+  void turn_soon();
+  void wait_for_sockets();
+  void arm_timer(Instant at);
+  void timer_fired();
+
+  Loop& loop_;
+  const Clock& clock_;
+  CURLSH* shared_ = nullptr;
+  std::vector<std::unique_ptr<Shard>> shards_;
+  std::vector<Socket> sockets_;  // by file descriptor
+  std::vector<int> dead_;        // those with `dead`; nearly always empty
+  std::vector<Shard*> due_now_;
+  boost::asio::posix::stream_descriptor epoll_;
+  boost::asio::steady_timer timer_;
+  Instant armed_ = no_deadline;
+  bool in_turn_ = false;
+  bool turn_posted_ = false;
+  std::shared_ptr<bool> alive_;  // what is still queued in Asio looks here first
+};
+
+}  // namespace moderato
