@@ -1,0 +1,178 @@
+#include "chat_completion_wire.hpp"
+
+#include <fmt/format.h>
+
+#include <moderato/core/json.hpp>
+#include <moderato/llm/providers/reply_pieces.hpp>
+
+namespace moderato {
+namespace {
+
+namespace dom = simdjson::dom;
+
+/// When all answers of the simulated provider were "created".
+constexpr std::int64_t created = 1'767'225'600;  // 2026-01-01
+
+tl::unexpected<Error> wrong(std::string text) {
+  return fail(ErrorCode::invalid_request, std::move(text));
+}
+
+std::int64_t characters_of(const dom::element& content) {
+  if (content.is_string()) return static_cast<std::int64_t>(content.get_string().value().size());
+  std::int64_t count = 0;
+  if (content.is_array()) {
+    for (const dom::element part : content.get_array()) {
+      std::string_view text;
+      if (part["text"].get(text) == simdjson::SUCCESS) count += static_cast<std::int64_t>(text.size());
+    }
+  }
+  return count;
+}
+
+Result<void> read_messages(const dom::element& body, ChatCompletionRequest& read) {
+  dom::array messages;
+  if (body["messages"].get(messages) != simdjson::SUCCESS || messages.size() == 0) {
+    return wrong("'messages' must be an array with at least one message");
+  }
+  auto& question = read.request.question;
+  for (const dom::element message : messages) {
+    std::string_view role;
+    if (message["role"].get(role) != simdjson::SUCCESS) return wrong("a message has no 'role'");
+    if (role == "assistant") ++question.replies_so_far;
+    ++read.request.messages;
+    question.last_role = role;
+    question.last_text = {};
+    dom::element content;
+    if (message["content"].get(content) != simdjson::SUCCESS) continue;
+    read.request.prompt_characters += characters_of(content);
+    if (content.is_string()) question.last_text = content.get_string().value();
+  }
+  return {};
+}
+
+void append_id(std::string& out, const SimulatedAnswer& answer, std::string_view model,
+               std::string_view object) {
+  out += R"({"id":"chatcmpl-)";
+  out += answer.request_id;
+  out += R"(","object":")";
+  out += object;
+  out += fmt::format(R"(","created":{},"model":)", created);
+  append_json_string(out, model);
+}
+
+void append_usage(std::string& out, const Usage& usage) {
+  fmt::format_to(std::back_inserter(out),
+                 R"("usage":{{"prompt_tokens":{},"completion_tokens":{},"total_tokens":{}}})",
+                 usage.input, usage.output, usage.total());
+}
+
+void append_call(std::string& out, const ToolCall& call, std::string_view arguments) {
+  out += R"("id":)";
+  append_json_string(out, call.id);
+  out += R"(,"type":"function","function":{"name":)";
+  append_json_string(out, call.name);
+  out += R"(,"arguments":)";
+  append_json_string(out, arguments);
+  out += "}";
+}
+
+}  // namespace
+
+Result<ChatCompletionRequest> ChatCompletionReader::read(std::string& body) {
+  body.reserve(body.size() + simdjson::SIMDJSON_PADDING);
+  dom::element document;
+  const auto error = parser_.parse(body.data(), body.size(), false).get(document);
+  if (error != simdjson::SUCCESS || !document.is_object()) {
+    return wrong("We could not parse the JSON body of your request.");
+  }
+  ChatCompletionRequest read;
+  if (document["model"].get(read.request.question.model) != simdjson::SUCCESS) {
+    return wrong("you must provide a model parameter");
+  }
+  if (auto ok = read_messages(document, read); !ok) return tl::unexpected<Error>(ok.error());
+  (void)document["stream"].get(read.stream);
+  (void)document["stream_options"]["include_usage"].get(read.stream_usage);
+  std::int64_t most = 0;
+  if (document["max_completion_tokens"].get(most) == simdjson::SUCCESS ||
+      document["max_tokens"].get(most) == simdjson::SUCCESS) {
+    if (most < 1) return wrong("max_tokens must be at least 1");
+    read.request.max_tokens = most;
+  }
+  dom::array tools;
+  if (document["tools"].get(tools) == simdjson::SUCCESS && tools.size() > 0) {
+    (void)(*tools.begin())["function"]["name"].get(read.request.question.tool);
+  }
+  return read;
+}
+
+std::string chat_completion(const SimulatedAnswer& answer, std::string_view model) {
+  std::string out;
+  out.reserve(answer.text.size() + 400);
+  append_id(out, answer, model, "chat.completion");
+  out += R"(,"choices":[{"index":0,"message":{"role":"assistant","content":)";
+  if (answer.tool_calls.empty()) {
+    append_json_string(out, answer.text);
+  } else {
+    out += R"(null,"tool_calls":[)";
+    for (const ToolCall& call : answer.tool_calls) {
+      if (&call != &answer.tool_calls.front()) out += ",";
+      out += "{";
+      append_call(out, call, call.arguments);
+      out += "}";
+    }
+    out += "]";
+  }
+  out += R"(,"refusal":null},"logprobs":null,"finish_reason":")";
+  out += answer.finish_reason;
+  out += R"("}],)";
+  append_usage(out, answer.usage);
+  out += "}";
+  return out;
+}
+
+std::vector<std::string> chat_completion_events(const SimulatedAnswer& answer,
+                                                std::string_view model, bool usage) {
+  std::vector<std::string> events;
+  std::string head = "data: ";
+  append_id(head, answer, model, "chat.completion.chunk");
+  const auto add = [&](std::string_view delta, std::string_view finish_reason) {
+    std::string event = head;
+    event += R"(,"choices":[{"index":0,"delta":)";
+    event += delta;
+    event += R"(,"finish_reason":)";
+    event += finish_reason;
+    event += usage ? R"(}],"usage":null})" : "}]}";
+    event += "\n\n";
+    events.push_back(std::move(event));
+  };
+  add(R"({"role":"assistant","content":""})", "null");
+  for_each_piece(answer.text, [&](std::string_view piece) {
+    std::string delta = R"({"content":)";
+    append_json_string(delta, piece);
+    delta += "}";
+    add(delta, "null");
+  });
+  for (std::size_t i = 0; i < answer.tool_calls.size(); ++i) {
+    const ToolCall& call = answer.tool_calls[i];
+    std::string delta = fmt::format(R"({{"tool_calls":[{{"index":{},)", i);
+    append_call(delta, call, "");
+    add(delta + "}]}", "null");
+    const std::size_t half = call.arguments.size() / 2;  // arguments arrive in pieces, too
+    for (const auto part : {std::string_view(call.arguments).substr(0, half),
+                            std::string_view(call.arguments).substr(half)}) {
+      delta = fmt::format(R"({{"tool_calls":[{{"index":{},"function":{{"arguments":)", i);
+      append_json_string(delta, part);
+      add(delta + "}}]}", "null");
+    }
+  }
+  add("{}", "\"" + answer.finish_reason + "\"");
+  if (usage) {
+    std::string event = head + R"(,"choices":[],)";
+    append_usage(event, answer.usage);
+    events.push_back(event + "}\n\n");
+  }
+  events.emplace_back("data: [DONE]\n\n");
+  return events;
+}
+
+}  // namespace moderato

@@ -1,0 +1,20 @@
+#pragma once
+
+// All of moderato's public headers.
+
+#include <moderato/agents/assistant_agent.hpp>
+#include <moderato/agents/conversable_agent.hpp>
+#include <moderato/agents/party.hpp>
+#include <moderato/agents/tool.hpp>
+#include <moderato/agents/user_proxy_agent.hpp>
+#include <moderato/core/console_printer.hpp>
+#include <moderato/core/effect.hpp>
+#include <moderato/core/runtime.hpp>
+#include <moderato/core/session.hpp>
+#include <moderato/core/simulation.hpp>
+#include <moderato/llm/limiter/limiter.hpp>
+#include <moderato/llm/model.hpp>
+#include <moderato/llm/providers/openai.hpp>
+#include <moderato/llm/providers/scripted.hpp>
+#include <moderato/llm/providers/simulated.hpp>
+#include <moderato/termination/condition.hpp>
