@@ -4,9 +4,18 @@
 # build folder stands for the installed include folder.
 set(MODERATO_INCLUDE_DIR "${PROJECT_BINARY_DIR}/include" CACHE PATH "Folder that holds the link")
 file(MAKE_DIRECTORY "${MODERATO_INCLUDE_DIR}")
-if(NOT EXISTS "${MODERATO_INCLUDE_DIR}/moderato")
+set(link_target "")
+if(IS_SYMLINK "${MODERATO_INCLUDE_DIR}/moderato")
+  file(READ_SYMLINK "${MODERATO_INCLUDE_DIR}/moderato" link_target)
+endif()
+if(NOT "${link_target}" STREQUAL "${PROJECT_SOURCE_DIR}")
   file(CREATE_LINK "${PROJECT_SOURCE_DIR}" "${MODERATO_INCLUDE_DIR}/moderato" SYMBOLIC)
 endif()
+
+# <moderato/moderato.hpp>, the header of all headers, is not in the tree's top level: a second include
+# folder holds it.
+configure_file("${PROJECT_SOURCE_DIR}/cmake/moderato.hpp"
+               "${PROJECT_BINARY_DIR}/umbrella/moderato/moderato.hpp" COPYONLY)
 
 # Language, warnings and sanitizers of every target of ours; nothing global.
 function(moderato_compile_settings target)
@@ -41,9 +50,12 @@ function(moderato_library name)
   add_library(moderato_${name} ${sources} ${objects})
   add_library(moderato::${name} ALIAS moderato_${name})
   set_target_properties(moderato_${name} PROPERTIES EXPORT_NAME ${name}
-                        VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+                        VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
+                        INSTALL_RPATH "$ORIGIN"
+                        DEFINE_SYMBOL "")  # static and shared objects are compiled alike: one cache
   target_include_directories(moderato_${name} PUBLIC $<BUILD_INTERFACE:${MODERATO_INCLUDE_DIR}>
-                                                     $<INSTALL_INTERFACE:include>)
+                             $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/umbrella>
+                             $<INSTALL_INTERFACE:include>)
   target_link_libraries(moderato_${name} PUBLIC ${ARG_LINK} PRIVATE ${ARG_PRIVATE_LINK})
   moderato_compile_settings(moderato_${name})
 endfunction()
