@@ -1,19 +1,17 @@
 #include "chat_command.hpp"
 
 #include <fmt/format.h>
-#include <pthread.h>
 #include <unistd.h>
 
-#include <csignal>
 #include <cstdlib>
-#include <fstream>
 #include <iostream>
 #include <iterator>
 #include <memory>
 #include <moderato/moderato.hpp>
-#include <stop_token>
-#include <thread>
+#include <stdexcept>
+#include <string>
 
+#include "interrupts.hpp"
 #include "provider_server.hpp"
 
 namespace moderato {
@@ -21,13 +19,19 @@ namespace {
 
 struct ChatFlags {
   std::string task;
-  std::string model;
-  std::string base_url;
-  std::string ca_file;
   std::string system_message;
+  std::string partner_system;
   std::string reply = "Please go on.";
   std::string human = "never";
   std::string stop_word = "TERMINATE";
+
+  std::string model;
+  std::string base_url;
+  std::string ca_file;
+  bool simulate = false;
+  double price_in = 0;
+  double price_out = 0;
+
   std::int64_t max_turns = 0;
   std::int64_t max_replies = 10;
   std::int64_t token_budget = 0;
@@ -36,12 +40,17 @@ struct ChatFlags {
   std::int64_t rpm = 0;
   std::int64_t tpm = 0;
   std::int64_t max_in_flight = 0;
-  double price_in = 0;
-  double price_out = 0;
-  bool simulate = false;
-  bool no_stream = false;
+
+  bool stream = true;
   bool json = false;
   std::string colour = "auto";
+
+  [[nodiscard]] bool priced() const { return price_in > 0 || price_out > 0; }
+};
+
+/// Flags that contradict each other; the program ends with exit code 2.
+struct WrongFlags : std::runtime_error {
+  using std::runtime_error::runtime_error;
 };
 
 std::string environment(const char* name) {
@@ -49,52 +58,17 @@ std::string environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-/// Turns SIGINT and SIGTERM into a stop token while it lives. A second signal ends the program.
-class Interrupts {
- public:
-  Interrupts() {
-    sigemptyset(&signals_);
-    sigaddset(&signals_, SIGINT);
-    sigaddset(&signals_, SIGTERM);
-    sigaddset(&signals_, SIGUSR1);  // ends the waiting thread
-    pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
-    thread_ = std::thread([this] {
-      for (;;) {
-        int signal = 0;
-        sigwait(&signals_, &signal);
-        if (signal == SIGUSR1) return;
-        if (source_.stop_requested()) std::_Exit(130);
-        source_.request_stop();
-      }
-    });
-  }
-  ~Interrupts() {
-    pthread_kill(thread_.native_handle(), SIGUSR1);
-    thread_.join();
-  }
-  Interrupts(const Interrupts&) = delete;
-  Interrupts& operator=(const Interrupts&) = delete;
-
-  [[nodiscard]] std::stop_token token() const { return source_.get_token(); }
-  [[nodiscard]] bool happened() const { return source_.stop_requested(); }
-
- private:
-  sigset_t signals_{};
-  std::stop_source source_;
-  std::thread thread_;
-};
-
 std::string read_task(const ChatFlags& flags) {
   if (!flags.task.empty()) return flags.task;
-  if (::isatty(STDIN_FILENO) == 1) return {};
-  return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
-}
-
-Limiter limiter_of(const ChatFlags& flags) {
-  if (flags.rpm == 0 && flags.tpm == 0 && flags.max_in_flight == 0) return adaptive();
-  return quota({.requests_per_minute = flags.rpm,
-                .tokens_per_minute = flags.tpm,
-                .max_in_flight = flags.max_in_flight});
+  if (::isatty(STDIN_FILENO) == 1) {
+    throw WrongFlags("there is no task: moderato chat \"Review this contract …\", or pipe it in");
+  }
+  if (flags.human != "never") {
+    throw WrongFlags("--human reads standard input, so give the task as an argument");
+  }
+  std::string task{std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
+  if (task.empty()) throw WrongFlags("the task, read from standard input, is empty");
+  return task;
 }
 
 /// Where the model is: the endpoint of the flags and the environment, or the simulated provider.
@@ -113,119 +87,170 @@ OpenAIOptions endpoint_of(const ChatFlags& flags, const ProviderServer* simulate
   return options;
 }
 
-void print_summary(const ChatResult& chat) {
-  fmt::print("stopped: {}\n{} calls, {} tokens ({} in, {} out), cost {:.6f}, waited {:.2f} s\n",
-             chat.stop, chat.calls, chat.usage.total(), chat.usage.input, chat.usage.output, chat.cost,
-             std::chrono::duration<double>(chat.queue_wait).count());
-}
-
-int exit_code(const ChatResult& chat, bool interrupted) {
-  if (interrupted) return 130;
-  return chat.stop.error ? 1 : 0;
-}
-
-HumanInputMode human_mode(const std::string& name) {
-  if (name == "always") return HumanInputMode::always;
-  return name == "terminate" ? HumanInputMode::terminate : HumanInputMode::never;
-}
-
-/// Everything but the limiter's and the budget's answer to Ctrl-C: that is what the stop token is for.
-ChatOptions chat_options(const ChatFlags& flags, const Runtime& runtime, const Interrupts& interrupts) {
-  ChatOptions options{.stop = interrupts.token(), .stream = !flags.no_stream};
-  if (flags.max_turns > 0) options.max_turns = flags.max_turns;
-  if (flags.token_budget > 0) options.token_budget = flags.token_budget;
-  if (flags.timeout_s > 0) {
-    options.deadline = saturating_add(
-        runtime.clock().now(),
-        std::chrono::duration_cast<Duration>(std::chrono::duration<double>(flags.timeout_s)));
+ModelOptions model_options(const ChatFlags& flags) {
+  ModelOptions options;
+  if (flags.rpm > 0 || flags.tpm > 0 || flags.max_in_flight > 0) {
+    options.limiter = quota({.requests_per_minute = flags.rpm,
+                             .tokens_per_minute = flags.tpm,
+                             .max_in_flight = flags.max_in_flight});
   }
-  options.observer =
-      flags.json ? json_lines(std::cout)
-                 : console_printer(stdout, {.colour = flags.colour == "always"  ? Colour::always
-                                                      : flags.colour == "never" ? Colour::never
-                                                                                : Colour::automatic});
+  if (flags.max_output_tokens > 0) options.sampling.max_output_tokens = flags.max_output_tokens;
+  if (flags.priced()) {
+    options.price =
+        Price{.input_per_million = flags.price_in, .output_per_million = flags.price_out};
+  }
   return options;
 }
 
-int run_chat(const ChatFlags& flags) {
-  const std::string task = read_task(flags);
-  if (task.empty()) {
-    fmt::print(stderr, "moderato chat: give a task: moderato chat \"Review this contract …\"\n");
-    return 2;
-  }
-  const Interrupts interrupts;
-  std::unique_ptr<ProviderServer> simulated;
-  if (flags.simulate) simulated = std::make_unique<ProviderServer>();
-  Runtime runtime;
-  ModelOptions how{.limiter = limiter_of(flags)};
-  if (flags.max_output_tokens > 0) how.sampling.max_output_tokens = flags.max_output_tokens;
-  if (flags.price_in > 0 || flags.price_out > 0) {
-    how.price = Price{.input_per_million = flags.price_in, .output_per_million = flags.price_out};
-  }
-  const Model model = runtime.model(openai(endpoint_of(flags, simulated.get())), how);
-  AssistantOptions assistant_options{.name = "assistant", .model = model};
-  if (!flags.system_message.empty()) assistant_options.system_message = flags.system_message;
-  const AssistantAgent assistant(assistant_options);
-  const UserProxyAgent user({.name = "user_proxy",
-                             .human_input_mode = human_mode(flags.human),
-                             .max_consecutive_auto_reply = flags.max_replies,
-                             .is_termination_msg = ends_with(flags.stop_word),
-                             .default_auto_reply = flags.reply});
-  const ChatResult chat =
-      user.initiate_chat(assistant, task, chat_options(flags, runtime, interrupts));
-  if (!flags.json) print_summary(chat);
-  if (chat.stop.error) fmt::print(stderr, "moderato chat: {}\n", to_string(*chat.stop.error));
-  return exit_code(chat, interrupts.happened());
+Condition termination_message(const ChatFlags& flags) {
+  return flags.stop_word.empty() ? never() : ends_with(flags.stop_word);
 }
 
-void add_limit_flags(CLI::App& app, ChatFlags& flags) {
-  app.add_option("--max-turns", flags.max_turns, "Most turns; 0: no such bound")
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--max-replies", flags.max_replies, "Most automatic replies of the user's side")
-      ->check(CLI::NonNegativeNumber)
+AssistantAgent make_assistant(const ChatFlags& flags, const Model& model) {
+  AssistantOptions options{
+      .name = "assistant", .model = model, .is_termination_msg = termination_message(flags)};
+  if (!flags.system_message.empty()) options.system_message = flags.system_message;
+  return AssistantAgent(std::move(options));
+}
+
+/// The other side: a second agent with the model, or one that says the same words again and again.
+UserProxyAgent make_partner(const ChatFlags& flags, const Model& model) {
+  UserProxyOptions options{.name = "user",
+                           .max_consecutive_auto_reply = flags.max_replies,
+                           .is_termination_msg = termination_message(flags),
+                           .default_auto_reply = flags.reply};
+  options.human_input_mode = flags.human == "always"      ? HumanInputMode::always
+                             : flags.human == "terminate" ? HumanInputMode::terminate
+                                                          : HumanInputMode::never;
+  if (!flags.partner_system.empty()) {
+    options.model = model;
+    options.system_message = flags.partner_system;
+  }
+  return UserProxyAgent(std::move(options));
+}
+
+/// Shows the conversation. Its end is left out: print_summary says more about it.
+Observer printer(const ChatFlags& flags) {
+  if (flags.json) return json_lines(std::cout);
+  const Colour colour = flags.colour == "always"  ? Colour::always
+                        : flags.colour == "never" ? Colour::never
+                                                  : Colour::automatic;
+  return [show = console_printer(stdout, {.colour = colour})](const Event& event) {
+    if (!std::holds_alternative<Stopped>(event.data)) show(event);
+  };
+}
+
+ChatOptions chat_options(const ChatFlags& flags, const Runtime& runtime,
+                         const Interrupts& interrupts) {
+  ChatOptions options{
+      .observer = printer(flags), .stop = interrupts.token(), .stream = flags.stream};
+  if (flags.max_turns > 0) options.max_turns = flags.max_turns;
+  if (flags.token_budget > 0) options.token_budget = flags.token_budget;
+  if (flags.timeout_s > 0) {
+    const std::chrono::duration<double> timeout(flags.timeout_s);
+    options.deadline =
+        saturating_add(runtime.clock().now(), std::chrono::duration_cast<Duration>(timeout));
+  }
+  return options;
+}
+
+void print_summary(const ChatFlags& flags, const ChatResult& chat) {
+  const std::string cost = flags.priced() ? fmt::format("cost {:.6f}", chat.cost) : "cost unknown";
+  std::fflush(stdout);
+  fmt::print(flags.json ? stderr : stdout,
+             "stopped: {}\n{} calls, {} tokens ({} in, {} out), {}, waited {:.2f} s\n", chat.stop,
+             chat.calls, chat.usage.total(), chat.usage.input, chat.usage.output, cost,
+             std::chrono::duration<double>(chat.queue_wait).count());
+}
+
+int run_chat(const ChatFlags& flags) try {
+  const std::string task = read_task(flags);
+  const Interrupts interrupts;
+  const auto simulated = flags.simulate ? std::make_unique<ProviderServer>() : nullptr;
+  Runtime runtime;
+  const Model model =
+      runtime.model(openai(endpoint_of(flags, simulated.get())), model_options(flags));
+  const ChatResult chat = make_partner(flags, model)
+                              .initiate_chat(make_assistant(flags, model), task,
+                                             chat_options(flags, runtime, interrupts));
+  print_summary(flags, chat);
+  if (interrupts.happened()) return 130;
+  return chat.stop.error ? 1 : 0;
+} catch (const WrongFlags& error) {
+  fmt::print(stderr, "moderato chat: {}\n", error.what());
+  return 2;
+}
+
+void add_agent_flags(CLI::App& app, ChatFlags& flags) {
+  app.add_option("task", flags.task, "What they talk about; left out: standard input");
+  app.add_option("--system", flags.system_message, "System message of the assistant");
+  app.add_option("--partner-system", flags.partner_system,
+                 "System message of a second agent with the model, which talks to the assistant; "
+                 "left out: the other side says --reply");
+  app.add_option("--reply", flags.reply, "What the other side says by itself")
       ->capture_default_str();
-  app.add_option("--token-budget", flags.token_budget, "Tokens that are never exceeded; 0: none")
+  app.add_option("--human", flags.human, "When you are asked to answer for the other side")
+      ->check(CLI::IsMember({"never", "terminate", "always"}))
+      ->capture_default_str();
+}
+
+void add_endpoint_flags(CLI::App& app, ChatFlags& flags) {
+  app.add_option("--model", flags.model, "Model; else $OPENAI_MODEL, else gpt-4o-mini");
+  app.add_option("--base-url", flags.base_url,
+                 "Endpoint, with its /v1; else $OPENAI_BASE_URL, else OpenAI's");
+  app.add_option("--ca-file", flags.ca_file, "Certificates to trust, a PEM file")
+      ->check(CLI::ExistingFile);
+  app.add_flag("--simulate", flags.simulate,
+               "Talk to the built-in simulated provider, offline; --model chooses its script")
+      ->excludes("--base-url");
+  app.add_option("--price-in", flags.price_in, "Price of a million input tokens")
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--max-output-tokens", flags.max_output_tokens, "Longest reply")
+  app.add_option("--price-out", flags.price_out, "Price of a million output tokens")
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--timeout", flags.timeout_s, "Seconds for the whole chat")
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--rpm", flags.rpm, "Requests per minute of your quota")->check(CLI::NonNegativeNumber);
-  app.add_option("--tpm", flags.tpm, "Tokens per minute of your quota")->check(CLI::NonNegativeNumber);
-  app.add_option("--max-in-flight", flags.max_in_flight, "Calls at once")
-      ->check(CLI::NonNegativeNumber);
+}
+
+void add_bound_flags(CLI::App& app, ChatFlags& flags) {
+  const auto add = [&app](const char* name, auto& value, const char* what) {
+    return app.add_option(name, value, what)->check(CLI::NonNegativeNumber);
+  };
+  app.add_option("--stop-word", flags.stop_word,
+                 "A message that ends with it ends the chat; empty: none")
+      ->capture_default_str();
+  add("--max-turns", flags.max_turns, "Most messages of the other side; 0: no such bound");
+  add("--max-replies", flags.max_replies, "Most automatic replies of the other side in a row")
+      ->capture_default_str();
+  add("--token-budget", flags.token_budget,
+      "Tokens of the whole chat, never exceeded; 0: no such bound");
+  add("--max-output-tokens", flags.max_output_tokens, "Most tokens of one reply");
+  app.add_option("--timeout", flags.timeout_s, "Seconds for the whole chat; 0: no such bound")
+      ->check(CLI::Range(0.0, 1e9));
+  add("--rpm", flags.rpm, "Your quota: requests per minute");
+  add("--tpm", flags.tpm, "Your quota: tokens per minute");
+  add("--max-in-flight", flags.max_in_flight, "Your quota: calls at once");
+}
+
+void add_output_flags(CLI::App& app, ChatFlags& flags) {
+  app.add_flag("--stream,!--no-stream", flags.stream, "Show replies as they are written (default)");
+  app.add_flag("--json", flags.json, "Print events as JSON lines, and the summary on stderr");
+  app.add_option("--colour", flags.colour, "Colours")
+      ->check(CLI::IsMember({"auto", "always", "never"}))
+      ->capture_default_str();
 }
 
 }  // namespace
 
 std::function<int()> add_chat_command(CLI::App& program) {
   const auto flags = std::make_shared<ChatFlags>();
-  CLI::App* app = program.add_subcommand(
-      "chat", "Lets two agents talk about a task. Exit code 0: ended as planned, 1: a failure ended it, "
-              "2: wrong flags, 130: interrupted");
-  app->add_option("task", flags->task, "What they talk about; left out: standard input");
-  app->add_option("--model", flags->model, "Model; else $OPENAI_MODEL, else gpt-4o-mini");
-  app->add_option("--base-url", flags->base_url,
-                  "Endpoint, with /v1; else $OPENAI_BASE_URL, else OpenAI. The key is $OPENAI_API_KEY");
-  app->add_option("--ca-file", flags->ca_file, "Certificates to trust, a PEM file")
-      ->check(CLI::ExistingFile);
-  app->add_option("--system", flags->system_message, "System message of the assistant");
-  app->add_option("--reply", flags->reply, "What the user's side says by itself")
-      ->capture_default_str();
-  app->add_option("--human", flags->human, "When you are asked")
-      ->check(CLI::IsMember({"never", "terminate", "always"}))
-      ->capture_default_str();
-  app->add_option("--stop-word", flags->stop_word, "A reply that ends with it ends the chat")
-      ->capture_default_str();
-  add_limit_flags(*app, *flags);
-  app->add_option("--price-in", flags->price_in, "Price of a million input tokens");
-  app->add_option("--price-out", flags->price_out, "Price of a million output tokens");
-  app->add_flag("--simulate", flags->simulate, "Talk to the built-in simulated provider, offline");
-  app->add_flag("--no-stream", flags->no_stream, "Show replies when they are complete");
-  app->add_flag("--json", flags->json, "Print events as JSON lines");
-  app->add_option("--colour", flags->colour, "Colours")
-      ->check(CLI::IsMember({"auto", "always", "never"}))
-      ->capture_default_str();
+  CLI::App* app = program.add_subcommand("chat", "Lets two agents talk about a task");
+  add_agent_flags(*app, *flags);
+  add_endpoint_flags(*app, *flags);
+  add_bound_flags(*app, *flags);
+  add_output_flags(*app, *flags);
+  app->footer(
+      "The key is $OPENAI_API_KEY; it cannot be given as a flag, where others could see it.\n"
+      "Without --rpm, --tpm and --max-in-flight the limits are learnt from the provider.\n"
+      "Exit codes: 0 the chat ended as planned, 1 a failure ended it, 2 wrong flags,\n"
+      "130 interrupted (ctrl-C: the chat so far is kept and summed up).");
   return [flags] { return run_chat(*flags); };
 }
 

@@ -2,15 +2,17 @@
 
 #include <CLI/CLI.hpp>
 #include <exception>
+#include <moderato/core/version.hpp>
 
 #include "chat_command.hpp"
 #include "provider_command.hpp"
 
 int main(int argc, char** argv) {
-  CLI::App program("moderato: conversations of agents that end, keep their budget and never meet a 429",
+  CLI::App program("Conversations of agents that end, keep their budget and never meet a 429.",
                    "moderato");
   program.set_version_flag("--version", MODERATO_VERSION);
   program.require_subcommand(1);
+  program.footer("Exit codes: 0 done, 1 a failure, 2 wrong flags, 130 interrupted.");
   const auto chat = moderato::add_chat_command(program);
   const auto provider = moderato::add_provider_command(program);
   try {
