@@ -1,0 +1,99 @@
+#include <moderato/agents/chat.hpp>
+
+#include <moderato/agents/conversation.hpp>
+#include <moderato/agents/summarize.hpp>
+
+namespace moderato {
+namespace {
+
+// Both sides turn to each other: counters start anew (also when the histories stay), and the pair
+// is open for replies unless the turns are counted.
+void prepare(Conversation& chat, const ConversableAgent& self, const ConversableAgent& peer) {
+  PartyState& party = chat.party(self);
+  Dialogue& dialogue = party.with(&peer);
+  dialogue.auto_replies = 0;
+  dialogue.reply_at_receive = !chat.options().max_turns;
+  if (!chat.options().clear_history) return;
+  dialogue.forget();
+  dialogue.met = true;
+  party.human_inputs.clear();
+}
+
+// The message that opens the chat, or why there is none.
+tl::expected<Message, Stop> opening(Conversation& chat, const ConversableAgent& sender,
+                                    const ConversableAgent& recipient, const ChatMessage& message) {
+  const Carryover& carryover = chat.options().carryover;
+  if (const Message* given = message.message()) return with_carryover(*given, carryover);
+  if (const ChatMessage::Function* make = message.function()) {
+    auto made = guarded("message function", sender.name(), [&] {
+      return (*make)(OpeningRequest{sender, recipient, carryover});
+    });
+    if (!made) return tl::unexpected<Stop>(std::move(made).error());
+    if (*made) return std::move(**made);
+    return tl::unexpected<Stop>(
+        Stop{.reason = StopReason::no_initial_message, .agent = sender.name()});
+  }
+  auto typed = chat.ask_human(chat.party(sender), HumanSituation::opening, "");
+  if (!typed) {
+    return tl::unexpected<Stop>(
+        stop_from(std::move(typed).error(), sender.name(), StopReason::human_error));
+  }
+  return with_carryover(Message::user(std::move(*typed)), carryover);
+}
+
+Stop converse(Conversation& chat, const ConversableAgent& sender, const ConversableAgent& recipient,
+              const ChatMessage& message) {
+  if (Stop stop = chat.begin(sender, recipient)) return stop;
+  const auto& turns = chat.options().max_turns;
+  if (turns && *turns <= 0) {
+    return {.reason = StopReason::max_turns, .agent = sender.name(), .rule = "max_turns(0)"};
+  }
+  if (Stop stop = chat.check(sender.name(), false)) return stop;
+  auto first = opening(chat, sender, recipient, message);
+  if (!first) return std::move(first).error();
+  return chat.exchange(sender, recipient, std::move(*first), MessageKind::task);
+}
+
+}  // namespace
+
+ChatResult run_chat(Session& session, const ConversableAgent& sender,
+                    const ConversableAgent& recipient, const ChatMessage& message,
+                    const ChatOptions& options) {
+  Conversation chat(session, options);
+  chat.notify([&] { return ChatStarted{sender.name(), recipient.name()}; });
+  prepare(chat, sender, recipient);
+  prepare(chat, recipient, sender);
+
+  ChatResult result;
+  // The seams catch what users' functions throw; this net is for what nobody foresaw (no memory).
+  auto stop = guarded("the conversation", sender.name(),
+                      [&] { return converse(chat, sender, recipient, message); });
+  result.stop = stop ? std::move(*stop) : std::move(stop).error();
+  auto summary = guarded("the summary", sender.name(),
+                         [&] { return summarize(chat, sender, recipient, result.stop); });
+  if (!summary) {
+    result.summary_error = std::move(summary).error().error;
+  } else if (*summary) {
+    result.summary = std::move(**summary);
+  } else {
+    result.summary_error = std::move(*summary).error();
+  }
+
+  const CallTotals::Snapshot used = chat.used();
+  result.calls = used.calls;
+  result.attempts = used.attempts;
+  result.usage = used.usage;
+  result.cost = used.cost;
+  result.queue_wait = used.queue_wait;
+  result.turns = chat.completed_turns();
+  result.transcript = std::move(chat.transcript());
+  if (const Dialogue* dialogue = chat.party(sender).find(&recipient)) {
+    result.chat_history = dialogue->history;
+  }
+  result.human_inputs = chat.party(sender).human_inputs;
+  result.session = session.id();
+  chat.notify([&] { return Stopped{result.stop, result.calls, result.usage}; });
+  return result;
+}
+
+}  // namespace moderato

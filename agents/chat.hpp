@@ -1,0 +1,17 @@
+#pragma once
+
+#include <moderato/agents/carryover.hpp>
+#include <moderato/agents/chat_options.hpp>
+#include <moderato/agents/chat_result.hpp>
+#include <moderato/agents/conversable_agent.hpp>
+#include <moderato/core/session.hpp>
+
+namespace moderato {
+
+/// One chat from its opening to its summary, on the current fiber, in `session`. The options have
+/// been checked.
+[[nodiscard]] ChatResult run_chat(Session& session, const ConversableAgent& sender,
+                                  const ConversableAgent& recipient, const ChatMessage& message,
+                                  const ChatOptions& options);
+
+}  // namespace moderato

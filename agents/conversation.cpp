@@ -1,0 +1,313 @@
+#include <moderato/agents/conversation.hpp>
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include <moderato/agents/effect_text.hpp>
+#include <moderato/agents/prompt.hpp>
+#include <moderato/agents/worker_call.hpp>
+
+namespace moderato {
+
+struct EitherStop::Both {
+  struct Request {
+    std::stop_source* source;
+    void operator()() const noexcept { source->request_stop(); }
+  };
+  Both(const std::stop_token& first, const std::stop_token& second)
+      : on_first(first, Request{&source}), on_second(second, Request{&source}) {}
+
+  std::stop_source source;
+  std::stop_callback<Request> on_first;
+  std::stop_callback<Request> on_second;
+};
+
+EitherStop::EitherStop(const std::stop_token& first, const std::stop_token& second) {
+  if (!first.stop_possible() || !second.stop_possible()) {
+    token_ = first.stop_possible() ? first : second;
+    return;
+  }
+  both_ = std::make_shared<Both>(first, second);
+  token_ = both_->source.get_token();
+}
+
+Conversation::Conversation(Session& session, const ChatOptions& options)
+    : session_(session),
+      options_(options),
+      parties_(session.part<Parties>()),
+      stop_(session.options().stop, options.stop),
+      base_(session.context()),
+      used_before_(session.totals().snapshot()),
+      started_(session.runtime().clock().now()),
+      session_began_(session.effects().session_time()),
+      repetition_(options.repetition) {
+  base_.stop = stop_.token();
+  base_.deadline = std::min(base_.deadline, options.deadline);
+  base_.observer = base_.observer | options.observer;
+  if (!options.tenant.empty()) base_.tenant = options.tenant;
+  base_.budget = chat_budget(options, base_.budget);
+}
+
+CallContext Conversation::context(const std::string& agent, Purpose purpose) {
+  CallContext context = base_;
+  context.agent = agent;
+  context.purpose = purpose;
+  return context;
+}
+
+CallTotals::Snapshot Conversation::used() {
+  return used_between(used_before_, session_.totals().snapshot());
+}
+
+Stop Conversation::begin(const ConversableAgent& first, const ConversableAgent& second) {
+  auto marked = session_.effects().effect<bool>(
+      EffectKind::start, "chat", [&] { return first.name() + " to " + second.name(); },
+      [] { return true; }, [](bool) { return Json(); },
+      [](const Json&) -> Result<bool> { return true; });
+  if (!marked) return stop_from(std::move(marked).error(), first.name());
+  session_began_ = session_.effects().session_time();
+  return {};
+}
+
+// AutoGen lets `send` call `receive`, which calls `generate_reply`, which calls `send` on the other
+// side: four frames a turn, and the end of the stack after some 250 turns. Here two pointers swap
+// places.
+//
+// In AutoGen a chat with max_turns goes on after the recipient gave no reply: the initiator then
+// answers its own message. Here no reply ends a chat in either form.
+Stop Conversation::exchange(const ConversableAgent& first, const ConversableAgent& second,
+                            Message opening, MessageKind kind, std::optional<bool> request_reply) {
+  const ConversableAgent* speaker = &first;
+  const ConversableAgent* listener = &second;
+  Message message = std::move(opening);
+  Stop after{};  // ends the chat once the message has been said
+  for (std::int64_t said = 1;; ++said) {
+    if (Stop stop = deliver(*speaker, *listener, std::move(message), kind)) return stop;
+    if (after) return after;
+    if (options_.max_turns && said >= 2 * *options_.max_turns) {
+      return Stop{.reason = StopReason::max_turns,
+                  .agent = first.name(),
+                  .rule = fmt::format("max_turns({})", *options_.max_turns),
+                  .detail = fmt::format("{} messages of {}", *options_.max_turns, first.name())};
+    }
+    PartyState& replier = party(*listener);
+    const bool wanted = options_.max_turns.has_value() || replier.with(speaker).reply_at_receive;
+    if (!request_reply.value_or(wanted)) return {};
+    request_reply.reset();
+
+    Reply reply = generate_reply(replier, speaker);
+    if (!reply.message) {
+      if (reply.stop) return std::move(reply.stop);
+      return Stop{.reason = StopReason::no_reply, .agent = listener->name()};
+    }
+    message = std::move(*reply.message);
+    kind = reply.kind;
+    after = std::move(reply.stop);
+    std::swap(speaker, listener);
+  }
+}
+
+Stop Conversation::deliver(const ConversableAgent& from, const ConversableAgent& to,
+                           Message message, MessageKind kind) {
+  for (const auto& hook : from.options().hooks.process_message_before_send) {
+    auto changed = guarded("process_message_before_send", from.name(),
+                           [&] { return hook(from, to, std::move(message)); });
+    if (!changed) return std::move(changed).error();
+    message = std::move(*changed);
+  }
+  if (message.content.is_null() && !message.has_calls()) {
+    return stop_from(
+        Error{.code = ErrorCode::invalid_message,
+              .message = fmt::format("{} was to say a message with neither content nor "
+                                     "calls to {}",
+                                     from.name(), to.name())},
+        from.name());
+  }
+  if (kind == MessageKind::reply && message.has_calls()) kind = MessageKind::tool_call;
+
+  MessagePtr said = store(as_kept(std::move(message), from.name(), Role::assistant));
+  Message heard_copy = as_kept(**said, from.name(), Role::user);
+  MessagePtr heard = heard_copy.role == (*said)->role ? said : store(std::move(heard_copy));
+  const auto keep = [](Dialogue& dialogue, const MessagePtr& kept) {
+    dialogue.met = true;
+    dialogue.history.push_back(kept);
+  };
+  keep(party(from).with(&to), said);
+  keep(party(to).with(&from), heard);
+
+  transcript_.push_back({.speaker = from.name(),
+                         .recipient = to.name(),
+                         .kind = kind,
+                         .message = std::move(said),
+                         .at = Instant{session_.effects().session_time()}});
+  session_.transcript().push_back(transcript_.back());
+  if (!options_.silent) notify([&] { return MessageAdded{transcript_.back()}; });
+  return check(from.name(), false);
+}
+
+Reply Conversation::generate_reply(PartyState& self, const ConversableAgent* sender,
+                                   const MessageList* messages,
+                                   std::span<const BuiltInReply> exclude) {
+  Dialogue& dialogue = self.with(sender);
+  Turn turn{.self = self,
+            .sender = sender,
+            .dialogue = dialogue,
+            .messages = messages != nullptr ? *messages : dialogue.history,
+            .is_history = messages == nullptr};
+  if (turn.messages.empty()) {
+    return Reply::none(stop_from(Error{.code = ErrorCode::invalid_message,
+                                       .message = self.agent.name() + " has nothing to answer"},
+                                 self.agent.name()));
+  }
+  MessageList changed;
+  if (Stop stop = apply_reply_hooks(turn, changed)) return Reply::none(std::move(stop));
+  if (!changed.empty()) {
+    turn.messages = changed;
+    turn.is_history = false;
+  }
+  return first_final_reply(turn, exclude);
+}
+
+Stop Conversation::apply_reply_hooks(const Turn& turn, MessageList& changed) {
+  const Hooks& hooks = turn.self.agent.options().hooks;
+  if (hooks.process_last_received_message.empty() &&
+      hooks.process_all_messages_before_reply.empty()) {
+    return {};
+  }
+  changed.assign(turn.messages.begin(), turn.messages.end());
+  const Message& last = **changed.back();
+  if (!last.function_call && last.context.is_null() && !last.content.is_null() &&
+      last.content != Content("exit")) {
+    Content content = last.content;
+    for (const auto& hook : hooks.process_last_received_message) {
+      auto processed =
+          guarded("process_last_received_message", turn.name(), [&] { return hook(content); });
+      if (!processed) return std::move(processed).error();
+      content = std::move(*processed);
+    }
+    if (content != last.content) {
+      Message copy = last;
+      copy.content = std::move(content);
+      changed.back() = store(std::move(copy));
+    }
+  }
+  for (const auto& hook : hooks.process_all_messages_before_reply) {
+    auto processed = guarded("process_all_messages_before_reply", turn.name(),
+                             [&] { return hook(std::move(changed)); });
+    if (!processed) return std::move(processed).error();
+    changed = std::move(*processed);
+    if (changed.empty() ||
+        std::any_of(changed.begin(), changed.end(), [](const auto& kept) { return !kept; })) {
+      return callback_stop("process_all_messages_before_reply", turn.name(),
+                           "an empty list, or one with a null message");
+    }
+  }
+  return {};
+}
+
+Reply Conversation::first_final_reply(Turn& turn, std::span<const BuiltInReply> exclude) {
+  // By index, and each function copied: one may register another while it runs.
+  for (std::size_t i = 0; i < turn.self.replies.size(); ++i) {
+    const BuiltInReply built_in = turn.self.replies[i].built_in;
+    if (built_in != BuiltInReply::none) {
+      if (std::find(exclude.begin(), exclude.end(), built_in) != exclude.end()) continue;
+      if (Reply reply = built_in_reply(built_in, turn); reply.final) return reply;
+    } else if (const ReplySlot slot = turn.self.replies[i]; slot.reply) {
+      auto reply = guarded("reply function", turn.name(), [&]() -> Reply {
+        const auto matched = slot.trigger.matches(turn.sender);
+        if (!matched) return Reply::none(stop_from(matched.error(), turn.name()));
+        if (!*matched) return Reply::pass();
+        const CallContext call = context(turn.name(), Purpose::other);
+        return slot.reply(
+            ReplyRequest{session_, turn.self.agent, turn.sender, turn.messages, call});
+      });
+      if (!reply) return Reply::none(std::move(reply).error());
+      if (reply->final) return std::move(*reply);
+    }
+  }
+  const auto& fallback = turn.self.agent.options().default_auto_reply;
+  if (!fallback) return Reply::none({.reason = StopReason::no_reply, .agent = turn.name()});
+  return Reply::say(Message{.role = Role::assistant, .content = *fallback},
+                    MessageKind::default_reply);
+}
+
+Reply Conversation::built_in_reply(BuiltInReply built_in, Turn& turn) {
+  switch (built_in) {
+    case BuiltInReply::none:
+      break;
+    case BuiltInReply::check_termination:
+      return check_termination_and_human_reply(turn);
+    case BuiltInReply::function_call:
+      return function_call_reply(turn);
+    case BuiltInReply::tool_calls:
+      return tool_calls_reply(turn);
+    case BuiltInReply::model:
+      return model_reply(turn);
+  }
+  return Reply::pass();
+}
+
+Result<std::string> Conversation::ask_human(PartyState& self, HumanSituation situation,
+                                            const std::string& peer) {
+  const ConversableAgent& agent = self.agent;
+  HumanPrompt prompt{.situation = situation,
+                     .agent = agent.name(),
+                     .peer = peer,
+                     .text = prompt_text(situation, agent.name(), peer)};
+  notify([&] { return HumanAsked{agent.name(), prompt.text}; });
+  const auto ask = [&] {
+    return call_on_worker(
+        session_.runtime(),
+        [input = agent.options().human_input, prompt](const std::stop_token& stop) mutable {
+          prompt.stop = stop;
+          return input(prompt);
+        },
+        base_.deadline, base_.stop);
+  };
+  auto effect = session_.effects().effect<Result<std::string>>(
+      EffectKind::human_input, agent.name(), [&] { return prompt.text; }, ask, encode_text,
+      decode_text);
+  if (!effect) return fail(std::move(effect).error());
+  if (*effect) {
+    self.human_inputs.push_back(**effect);
+    notify([&] { return HumanAnswered{agent.name(), **effect}; });
+  }
+  return std::move(*effect);
+}
+
+Stop stop_from(Error error, const std::string& agent, StopReason otherwise) {
+  Stop stop{.reason = otherwise, .agent = agent, .detail = error.message};
+  switch (error.code) {
+    case ErrorCode::budget_exhausted:
+      stop.reason = StopReason::token_budget;
+      break;
+    case ErrorCode::cancelled:
+      stop.reason = StopReason::cancelled;
+      break;
+    case ErrorCode::deadline_exceeded:
+      stop.reason = StopReason::deadline;
+      break;
+    case ErrorCode::replay_mismatch:
+      stop.reason = StopReason::replay_mismatch;
+      break;
+    case ErrorCode::storage:
+      stop.reason = StopReason::storage_error;
+      break;
+    case ErrorCode::invalid_message:
+      stop.reason = StopReason::invalid_message;
+      break;
+    default:
+      break;
+  }
+  stop.error = std::move(error);
+  return stop;
+}
+
+Stop callback_stop(std::string_view what, const std::string& agent, std::string_view thrown) {
+  return stop_from(Error{.code = ErrorCode::internal,
+                         .message = fmt::format("{} of {} threw: {}", what, agent, thrown)},
+                   agent, StopReason::callback_error);
+}
+
+}  // namespace moderato

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <string>
+
+#include <moderato/core/json.hpp>
+#include <moderato/core/result.hpp>
+
+namespace moderato {
+
+/// How effects whose result is a text (a tool's answer, a person's words) are written to the
+/// journal:
+/// {"text": …} or {"error": code, "message": …}. A failure is recorded like a success.
+[[nodiscard]] Json encode_text(const Result<std::string>& result);
+[[nodiscard]] Result<Result<std::string>> decode_text(const Json& json);
+
+}  // namespace moderato

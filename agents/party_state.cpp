@@ -1,0 +1,34 @@
+#include <moderato/agents/party_state.hpp>
+
+namespace moderato {
+
+PartyState::PartyState(const ConversableAgent& who)
+    : agent(who),
+      system(AgentDefinition::of(who).system),
+      cap(who.options().max_consecutive_auto_reply),
+      replies(AgentDefinition::of(who).replies) {}
+
+// An agent talks with a handful of peers in one session: a scan beats a map, and keeps their order.
+Dialogue* PartyState::find(const ConversableAgent* peer) const noexcept {
+  for (const auto& dialogue : dialogues) {
+    if (peer == nullptr ? !dialogue->peer : dialogue->peer && *dialogue->peer == *peer) {
+      return dialogue.get();
+    }
+  }
+  return nullptr;
+}
+
+Dialogue& PartyState::with(const ConversableAgent* peer) {
+  if (Dialogue* known = find(peer)) return *known;
+  dialogues.push_back(std::make_unique<Dialogue>());
+  if (peer != nullptr) dialogues.back()->peer = *peer;
+  return *dialogues.back();
+}
+
+PartyState& Parties::operator[](const ConversableAgent& agent) {
+  std::unique_ptr<PartyState>& state = parties_[&AgentDefinition::of(agent)];
+  if (!state) state = std::make_unique<PartyState>(agent);
+  return *state;
+}
+
+}  // namespace moderato

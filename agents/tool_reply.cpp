@@ -1,0 +1,128 @@
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include <moderato/agents/conversation.hpp>
+#include <moderato/agents/effect_text.hpp>
+#include <moderato/agents/worker_call.hpp>
+
+namespace moderato {
+namespace {
+
+// Failures that a model cannot mend by trying again: they end the chat instead of being told to it.
+bool ends_the_chat(ErrorCode code) {
+  return code == ErrorCode::cancelled || code == ErrorCode::deadline_exceeded ||
+         code == ErrorCode::replay_mismatch || code == ErrorCode::storage;
+}
+
+// Whoever receives a call runs it: with its own tool of that name, else with the one that the
+// caller was offered (a declaration without a function runs nothing).
+const Tool* tool_for(const Turn& turn, std::string_view name) {
+  if (const Tool* own = AgentDefinition::of(turn.self.agent).runnable(name)) return own;
+  if (turn.sender == nullptr) return nullptr;
+  const Tool* offered = AgentDefinition::of(*turn.sender).offered_tool(name);
+  return offered != nullptr && offered->has_function() ? offered : nullptr;
+}
+
+// The tool's own time limit is an answer for the model; the chat's deadline ends the chat.
+Result<std::string> run_within(Runtime& runtime, const Tool& tool, const ToolCall& call,
+                               ToolContext context, const CallContext& chat) {
+  const Instant limit = tool.timeout() > Duration::zero()
+                            ? saturating_add(runtime.clock().now(), tool.timeout())
+                            : no_deadline;
+  context.deadline = std::min(limit, chat.deadline);
+  if (tool.runs_inline()) {
+    context.stop = chat.stop;
+    return tool.call(call.arguments, context);
+  }
+  auto result = call_on_worker(
+      runtime,
+      [tool, arguments = call.arguments, context](const std::stop_token& stop) mutable {
+        context.stop = stop;
+        return tool.call(arguments, context);
+      },
+      context.deadline, chat.stop);
+  if (!result && result.error().code == ErrorCode::deadline_exceeded && limit < chat.deadline) {
+    return fail(ErrorCode::tool_failed,
+                fmt::format("{} did not answer within {:g} s", call.name,
+                            std::chrono::duration<double>(tool.timeout()).count()));
+  }
+  return result;
+}
+
+}  // namespace
+
+Result<std::string> Conversation::run_tool(Turn& turn, const ToolCall& call) {
+  const Tool* tool = tool_for(turn, call.name);
+  if (tool == nullptr) {
+    return fail(ErrorCode::tool_failed, fmt::format("Function {} not found.", call.name));
+  }
+  auto& repeatable = repetition_.repeatable_tools;
+  if (tool->repeatable() &&
+      std::find(repeatable.begin(), repeatable.end(), call.name) == repeatable.end()) {
+    repeatable.push_back(call.name);
+  }
+  notify([&] { return ToolStarted{turn.name(), call.name, call.arguments, call.id}; });
+  const Instant began = session_.runtime().clock().now();
+  const auto run = [&] {
+    return run_within(session_.runtime(), *tool, call,
+                      {.agent = turn.name(), .call_id = call.id, .session = session_.id()}, base_);
+  };
+  auto effect = session_.effects().effect<Result<std::string>>(
+      EffectKind::tool_result, call.name, [&] { return call.id + ' ' + call.arguments; }, run,
+      encode_text, decode_text);
+  Result<std::string> result =
+      effect ? std::move(*effect) : Result<std::string>(fail(std::move(effect).error()));
+  notify([&] {
+    return ToolFinished{.agent = turn.name(),
+                        .tool = call.name,
+                        .call_id = call.id,
+                        .ok = result.has_value(),
+                        .took = session_.runtime().clock().now() - began,
+                        .result = result ? *result : result.error().message};
+  });
+  return result;
+}
+
+// What the model is told about a call. A failure is an answer like any other, so that the model can
+// correct its arguments or go another way; only what no model can mend ends the chat.
+tl::expected<std::string, Stop> Conversation::tool_answer(Turn& turn, const ToolCall& call) {
+  auto result = run_tool(turn, call);
+  if (!result && ends_the_chat(result.error().code)) {
+    return tl::unexpected<Stop>(
+        stop_from(std::move(result).error(), turn.name(), StopReason::tool_error));
+  }
+  if (Stop stop = external_stop(turn.name())) return tl::unexpected<Stop>(std::move(stop));
+  return result ? std::move(*result) : "Error: " + result.error().message;
+}
+
+Reply Conversation::function_call_reply(Turn& turn) {
+  const auto& call = turn.last().function_call;
+  if (!call) return Reply::pass();
+  auto answer =
+      tool_answer(turn, ToolCall{.id = {}, .name = call->name, .arguments = call->arguments});
+  if (!answer) return Reply::none(std::move(answer).error());
+  return Reply::say(
+      Message{.role = Role::function, .content = std::move(*answer), .name = call->name},
+      MessageKind::tool_result);
+}
+
+// One message answers all calls of the last one, in their order, one after the other: a later call
+// may rely on what an earlier one did.
+Reply Conversation::tool_calls_reply(Turn& turn) {
+  if (turn.last().tool_calls.empty()) return Reply::pass();
+  const std::vector<ToolCall> calls = turn.last().tool_calls;
+  Message reply{.role = Role::tool};
+  std::string joined;
+  for (const ToolCall& call : calls) {
+    auto answer = tool_answer(turn, call);
+    if (!answer) return Reply::none(std::move(answer).error());
+    if (!reply.tool_responses.empty()) joined += "\n\n";
+    joined += *answer;
+    reply.tool_responses.push_back({.tool_call_id = call.id, .content = std::move(*answer)});
+  }
+  reply.content = std::move(joined);
+  return Reply::say(std::move(reply), MessageKind::tool_result);
+}
+
+}  // namespace moderato
