@@ -1,5 +1,7 @@
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <variant>
@@ -18,38 +20,76 @@ struct Ask {
   std::int64_t input_tokens = 0;   ///< Estimated prompt.
   std::int64_t output_tokens = 0;  ///< Output cap, or the expected output where that is charged.
   [[nodiscard]] std::int64_t tokens() const noexcept { return input_tokens + output_tokens; }
+  Ask& operator+=(const Ask& other) noexcept {
+    requests += other.requests;
+    input_tokens += other.input_tokens;
+    output_tokens += other.output_tokens;
+    return *this;
+  }
+  Ask& operator-=(const Ask& other) noexcept {
+    requests -= other.requests;
+    input_tokens -= other.input_tokens;
+    output_tokens -= other.output_tokens;
+    return *this;
+  }
 };
 
 /// How an attempt ended, as the limiter needs to know it.
 struct Outcome {
   enum class Kind : std::uint8_t {
-    succeeded,  ///< Charge `used`.
+    succeeded,  ///< Charge what was used (both 0: not known, everything stays charged).
     rejected,   ///< 429: the provider refused before doing work; tokens go back.
-    failed,     ///< 5xx or a broken answer: tokens go back, the request stays charged.
+    failed,     ///< 5xx or a broken answer: the request and the tokens known to be used stay.
     not_sent,   ///< Nothing left this machine: everything goes back.
     unknown,    ///< Cancelled or timed out after sending: everything stays charged.
   };
   Kind kind = Kind::unknown;
-  std::int64_t input_tokens = 0;   ///< Really used, for succeeded.
+  std::int64_t input_tokens = 0;  ///< Really used, for succeeded and failed.
   std::int64_t output_tokens = 0;
   ErrorCode error = ErrorCode::internal;  ///< For rejected and failed.
   int http_status = 0;
-  std::string why{};               ///< The provider's words, for events.
-  QuotaSignal signal{};            ///< What the response said about the quota.
+  std::string why{};     ///< The provider's words, for events.
+  QuotaSignal signal{};  ///< What the response said about the quota.
 };
 
 /// A backend's answers to an Ask.
 struct Granted {
-  std::uint64_t id = 0;     ///< Names the grant when it is settled.
+  std::uint64_t id = 0;     ///< Names the grant when it is settled; later grants have larger ids.
   std::uint64_t epoch = 0;  ///< The key's epoch; a late answer of an older epoch changes no state.
+  Instant at{};             ///< When it was granted.
+  Ask charged{};            ///< What the key had charged in all, this grant included.
 };
 struct MustWait {
-  Instant until{};          ///< When room can be there; Instant::max() if only a settle can make it.
-  const char* reason = "";  ///< The dimension without room: "requests", "tokens", "in_flight", "paused".
+  Instant until{};  ///< When room can be there; Instant::max(): only a settle can make it.
+  const char* reason =
+      "";  ///< What there is no room in: "requests", "tokens", "in_flight", "paused".
 };
 struct Refused {
-  Error error{};            ///< too_large (for ever), or quota_exhausted / overloaded with retry_after.
+  /// too_large (for ever), or the key is closed: quota_exhausted (billing) or rate_limited (a hint
+  /// beyond max_hold), with retry_after.
+  Error error{};
 };
 using Admission = std::variant<Granted, MustWait, Refused>;
+
+/// Limits that one key may have.
+inline constexpr std::size_t max_quota_dimensions = 8;
+
+/// For each limit of a key, the time for which it stands full, and so unused, while calls wait for
+/// another limit.
+using IdleTimes = std::array<Duration, max_quota_dimensions>;
+
+/// The calls that will go before one.
+struct QueuedAhead {
+  std::size_t calls = 0;
+  Ask cost{.requests = 0};
+  IdleTimes idle{};  ///< Sum of what was estimated for each of them.
+};
+/// How long a call will wait.
+struct WaitEstimate {
+  Duration at_least{};  ///< By pauses and rates: certain, unless something is given back.
+  Duration expected{};  ///< With a guess when slots in flight come free; ≥ at_least.
+  const char* reason = "";
+  IdleTimes idle{};  ///< What this call adds when it goes after `at_least`.
+};
 
 }  // namespace moderato

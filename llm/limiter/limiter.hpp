@@ -20,10 +20,11 @@ class LimiterState;
 class Permit {
  public:
   Permit() = default;
-  Permit(Permit&& other) noexcept;
+  Permit(Permit&& other) noexcept = default;
   Permit& operator=(Permit&& other) noexcept;
   ~Permit();
 
+  /// Says how the attempt ended. Nothing happens if the permit has ended before.
   void settle(const Outcome& outcome);
   [[nodiscard]] const Ask& ask() const noexcept { return ask_; }
   [[nodiscard]] Duration waited() const noexcept { return waited_; }
@@ -35,14 +36,15 @@ class Permit {
   Ask ask_{};
   Granted grant_{};
   Duration waited_{};
-  Observer observer_{};
+  const Clock* clock_ = nullptr;
+  Observer observer_{};  // told if this call changes the key's state
 };
 
 /// A call that has to wait is announced with the reason, the expected wait and its place.
 struct QueuedNotice {
-  const char* reason = "";
-  Duration expected_wait{};
-  std::size_t position = 0;
+  const char* reason = "";   ///< "requests", "tokens", "in_flight", "paused", "queue"; a literal.
+  Duration expected_wait{};  ///< Exact where rates and pauses decide, a guess for slots in flight.
+  std::size_t position = 0;  ///< Calls ahead.
 };
 
 /// "Who goes next": the only place in the library that waits for a quota. A shareable handle: give
@@ -53,11 +55,16 @@ class Limiter {
   Limiter();
   explicit Limiter(std::shared_ptr<LimiterState> state) : state_(std::move(state)) {}
 
-  /// Takes a permit, waiting in the queue if there is no room now. `queued` (may be empty) is called
-  /// at most once, when the call has to wait. Errors, all without having taken anything:
-  /// too_large (can never fit), deadline_exceeded (the announced wait ends after context.deadline;
-  /// decided at once, `retry_after` says when), queue_full, quota_exhausted or overloaded (the key is
-  /// closed; `retry_after`), cancelled.
+  /// Takes a permit, waiting in the queue if there is no room now. `queued` (may be empty) is
+  /// called at most once, when the call has to wait. `clock` is the runtime's and outlives the
+  /// permit. Errors, all without having taken anything, `retry_after` where a time is known:
+  ///   too_large          can never fit the quota
+  ///   deadline_exceeded  the wait for rates or a pause ends after context.deadline: decided at
+  ///   once,
+  ///                      and again when a pause begins; or the deadline came (a wait for a slot)
+  ///   queue_full         `max_queue` calls wait already
+  ///   quota_exhausted, rate_limited   the key is closed (billing, a hint beyond max_hold)
+  ///   cancelled          the stop token, the task or the runtime
   [[nodiscard]] Result<Permit> acquire(const Ask& ask, const CallContext& context,
                                        const Clock& clock,
                                        const std::function<void(const QueuedNotice&)>& queued = {});
@@ -98,7 +105,8 @@ struct QuotaOptions {
   double safety = 0.99;
   /// Calls that may wait; one more is refused with queue_full.
   std::size_t max_queue = 100'000;
-  /// A hint longer than this closes the key (calls are refused with retry_at) instead of pausing it.
+  /// A hint longer than this closes the key (calls are refused with retry_at) instead of pausing
+  /// it.
   Duration max_hold = std::chrono::seconds(120);
   /// Names the key in events. Empty: "quota".
   std::string name{};
@@ -115,9 +123,9 @@ struct AdaptiveOptions {
   std::string name{};
 };
 
-/// The safe default: limits are adopted from the provider's headers as soon as they appear, and calls
-/// in flight follow additive increase, multiplicative decrease (one more after a round of successes,
-/// half after a refusal).
+/// The safe default: limits are adopted from the provider's headers as soon as they appear, and
+/// calls in flight follow additive increase, multiplicative decrease (one more after a round of
+/// successes, half after a refusal).
 [[nodiscard]] Limiter adaptive(AdaptiveOptions options = {});
 
 /// No limit at all. Has to be written out.

@@ -1,0 +1,37 @@
+#include <moderato/llm/limiter/in_flight.hpp>
+
+#include <algorithm>
+
+namespace moderato {
+
+void InFlight::release(Duration held) noexcept {
+  --count_;
+  if (held < Duration::zero()) return;
+  mean_held_ = mean_held_ == Duration::zero() ? held : mean_held_ + (held - mean_held_) / 8;
+}
+
+// Growth counts only while the slots are the bottleneck: a client that uses two of its slots learns
+// nothing about whether forty would be welcome.
+void InFlight::grow() noexcept {
+  if (!adaptive_ || slots_ >= max_slots_ || count_ * 5 < slots_ * 4) return;
+  if (++successes_ < slots_) return;
+  successes_ = 0;
+  ++slots_;
+}
+
+// One overload refuses many calls at once, and each of them says the same thing. Halving once a
+// refusal would end at one slot after every hiccup.
+void InFlight::cut(std::uint64_t id, std::uint64_t newest_id) noexcept {
+  if (!adaptive_ || id <= cut_after_) return;
+  cut_after_ = newest_id;
+  successes_ = 0;
+  slots_ = std::max<std::int64_t>(1, slots_ / 2);
+}
+
+Duration InFlight::expected_wait(std::size_t ahead) const noexcept {
+  if (slots_ <= 0) return {};
+  const std::int64_t short_of = count_ + static_cast<std::int64_t>(ahead) + 1 - slots_;
+  return short_of > 0 ? mean_held_ * short_of / slots_ : Duration{};
+}
+
+}  // namespace moderato
