@@ -109,13 +109,6 @@ Result<ModelReply> Model::Core::ask(Call& call) {
 // --- The steps
 
 std::optional<Error> Model::Core::reserve(const Call& call, Attempt& attempt) const {
-  if (call.context.stop.stop_requested()) {
-    return Error{.code = ErrorCode::cancelled, .message = "cancelled before the call was sent"};
-  }
-  if (runtime_.clock().now() >= call.context.deadline) {
-    return Error{.code = ErrorCode::deadline_exceeded,
-                 .message = "the deadline was over before the call was sent"};
-  }
   const auto wanted = call.sampling.max_output_tokens;
   attempt.output_tokens = wanted.value_or(options_.default_max_output_tokens);
   if (TokenBudget* budget = call.context.budget.get()) {
