@@ -46,22 +46,18 @@ concept ViewPredicate = !MessagePredicate<F> && !std::same_as<F, Condition> &&
 
 /// When a conversation ends. An immutable value: cheap to copy, without state of its own, safe to
 /// use from any thread and in any number of conversations. Conditions combine: `a | b`, `a & b`,
-/// `!a`.
+/// `!a`. One condition can be asked in two ways.
 ///
-/// One condition can be asked in two ways.
+/// `check(view)`, for the `termination` of a chat, looks at the *agents' own words*: at the last
+/// message if it is a reply, a person's words or a default reply. It has no opinion about the task,
+/// tool calls, tool results and code output, so a web page that says TERMINATE ends nothing. Quoted
+/// text is left out before words are compared: fenced code blocks and "> " quotes.
 ///
-/// - `check(view)`, for the `termination` of a chat: looks at the *agents' own words*, that is, at
-/// the
-///   last message if it is a reply, a person's words or a default reply. It has no opinion about
-///   the task, tool calls, tool results and code output, so a web page that says TERMINATE ends
-///   nothing. Quoted text is left out before words are compared: fenced code blocks and "> "
-///   quotes.
-/// - `matches(message)`, for `is_termination_msg`: AutoGen's meaning, one received message of
-/// whatever
-///   kind with all of its text (Message::text()). Rules about the conversation as a whole (numbers,
-///   time, repetition) have no opinion there.
+/// `matches(message)`, for `is_termination_msg`, has AutoGen's meaning: one received message of
+/// whatever kind, with all of its text (Message::text()). Rules about the conversation as a whole
+/// (numbers, time, repetition) have no opinion there.
 ///
-/// "No opinion" is neither true nor false: negated it stays what it is, `|` and `&` pass it over as
+/// "No opinion" is neither true nor false: negated it stays what it is, `|` and `&` treat it as
 /// three-valued logic does, and it ends nothing. So `!contains("CONTINUE")` asks every reply, but
 /// is not satisfied by a tool result.
 ///
@@ -77,10 +73,9 @@ concept ViewPredicate = !MessagePredicate<F> && !std::same_as<F, Condition> &&
 ///     SourceMatchTermination([a, b])       said_by("a", "b")
 ///     TextMessageTermination(a)            no_tool_calls() & said_by(a)
 ///     FunctionCallTermination(f)           tool_called(f)
-///     FunctionalTermination(f)             any lambda over const Message& or const
-///     ConversationView&
+///     FunctionalTermination(f)             any lambda over a Message or a ConversationView
 ///
-/// Their `a & b` remembers what was true before: here that is `ever(a) & ever(b)`.
+/// Their `a & b` remembers what was true before; here that is `ever(a) & ever(b)`.
 class Condition {
  public:
   struct Rule;
@@ -96,9 +91,10 @@ class Condition {
   /// The reason to stop now: which rule, who spoke last, which numbers. A predicate that throws
   /// gives a Stop with callback_error.
   [[nodiscard]] std::optional<Stop> check(const ConversationView& view) const;
-  /// The rule over this one message. Lets through what a predicate throws.
+  /// The rule over this one message. A predicate that throws makes it throw std::runtime_error,
+  /// with the predicate's name and words.
   [[nodiscard]] bool matches(const Message& message) const;
-  /// `contains("DONE") & said_by("critic") | max_messages(20)`; "never" for Condition().
+  /// `(contains("DONE") & said_by("critic")) | max_messages(20)`; "never" for Condition().
   [[nodiscard]] std::string describe() const;
 
   /// The first that is true, from the left, gives the Stop.

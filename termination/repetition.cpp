@@ -3,7 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <array>
+#include <cstdint>
 #include <set>
 #include <string_view>
 
@@ -96,7 +96,7 @@ std::string evidence_of(const TranscriptEntry& entry) {
 // The newest saying and what came of it, against the speaker's sayings before it. A text whose
 // result is not there yet is compared by its words, and its elders also by their results: code that
 // prints something new each time makes progress.
-std::optional<Repetition> same_saying(Entries said, const RepetitionOptions& options) {
+std::optional<Repetition> same_saying(Entries said, const RepetitionOptions& options, int needed) {
   std::size_t newest = said.size() - 1;
   const TranscriptEntry* outcome = nullptr;
   if (is_result(said[newest]) && newest > 0) outcome = &said[newest--];
@@ -116,6 +116,7 @@ std::optional<Repetition> same_saying(Entries said, const RepetitionOptions& opt
     if (outcome == nullptr) outcome = came;
     ++repeats;
   }
+  if (repeats < needed) return std::nullopt;
   return Repetition{
       .pattern = saying.kind == MessageKind::tool_call ? "same tool call" : "same message",
       .agent = saying.speaker,
@@ -124,8 +125,8 @@ std::optional<Repetition> same_saying(Entries said, const RepetitionOptions& opt
 }
 
 // `length` messages, again and again.
-std::optional<Repetition> cycle(Entries said, std::size_t length,
-                                const RepetitionOptions& options) {
+std::optional<Repetition> cycle(Entries said, std::size_t length, const RepetitionOptions& options,
+                                int needed) {
   if (said.size() < 2 * length || said.back().kind == MessageKind::tool_call) return std::nullopt;
   const Entries once = said.last(length);
   if (std::ranges::count_if(once, is_saying) < 2) return std::nullopt;  // see same_saying
@@ -137,10 +138,17 @@ std::optional<Repetition> cycle(Entries said, std::size_t length,
          same_message(said[said.size() - 1 - alike], said[said.size() - 1 - alike - length])) {
     ++alike;
   }
+  const auto repeats = static_cast<int>(alike / length);
+  if (repeats < needed) return std::nullopt;
   return Repetition{.pattern = fmt::format("cycle of {}", length),
                     .agent = said.back().speaker,
-                    .repeats = static_cast<int>(alike / length),
+                    .repeats = repeats,
                     .evidence = evidence_of(*std::ranges::find_if(once, is_saying))};
+}
+
+std::vector<std::string> words_in(const Message& message, std::ptrdiff_t most = PTRDIFF_MAX) {
+  const Content& content = message.content;
+  return content.is_text() ? words_of(content.as_text(), most) : words_of(content.text(), most);
 }
 
 // Two agents that cannot let go of each other. The newest messages of the talk, taken from its end
@@ -153,7 +161,7 @@ std::optional<Repetition> farewells(Entries said, const RepetitionOptions& optio
     const TranscriptEntry& entry = said[i];
     if (entry.kind != MessageKind::reply || message_of(entry).has_calls()) break;
     if (i + 1 < said.size() && said[i + 1].speaker == entry.speaker) break;
-    const auto words = words_of(message_of(entry).text(), options.max_farewell_words + 1);
+    const auto words = words_in(message_of(entry), options.max_farewell_words + 1);
     if (std::ssize(words) > options.max_farewell_words || !courtesy.says_any_of(words)) break;
     first = i;
   }
@@ -162,13 +170,14 @@ std::optional<Repetition> farewells(Entries said, const RepetitionOptions& optio
   std::set<std::string> known;
   int in_a_row = 0;
   for (std::size_t i = 0; i < said.size(); ++i) {
-    const auto words = words_of(message_of(said[i]).text());
+    const auto words = words_in(message_of(said[i]));
     const bool nothing_new = std::ranges::all_of(words, [&](const std::string& word) {
       return courtesy.is_filler(word) || known.contains(word);
     });
     in_a_row = i >= first && nothing_new ? in_a_row + 1 : 0;
     known.insert(words.begin(), words.end());
   }
+  if (in_a_row <= needed) return std::nullopt;
   return Repetition{.pattern = "farewells",
                     .agent = said.back().speaker,
                     .repeats = in_a_row - 1,
@@ -198,12 +207,11 @@ std::optional<Repetition> find_repetition(std::span<const TranscriptEntry> said,
 
   std::optional<Repetition> found;
   const auto consider = [&](std::optional<Repetition> other) {
-    if (!other || other->repeats < needed) return;
-    if (!found || other->repeats >= found->repeats) found = std::move(other);
+    if (other && (!found || other->repeats >= found->repeats)) found = std::move(other);
   };
-  consider(same_saying(said, options));
+  consider(same_saying(said, options, needed));
   for (std::size_t length = max_cycle; length >= 2; --length) {
-    consider(cycle(said, length, options));
+    consider(cycle(said, length, options, needed));
   }
   consider(farewells(said, options, needed));
   return found;

@@ -1,7 +1,8 @@
 #pragma once
 
+// Private header of the library: not installed.
+
 #include <cstddef>
-#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -11,8 +12,7 @@ namespace moderato {
 
 /// The words of a text, ASCII letters in lower case, at most `most`. Whatever is no letter or digit
 /// separates words; emoji and typographic signs do, too.
-[[nodiscard]] std::vector<std::string> words_of(
-    std::string_view text, std::ptrdiff_t most = std::numeric_limits<std::ptrdiff_t>::max());
+[[nodiscard]] std::vector<std::string> words_of(std::string_view text, std::ptrdiff_t most);
 
 /// Words that thank, greet and take leave, and the small words around them.
 class CourteousWords {
