@@ -34,23 +34,24 @@ std::shared_ptr<TokenBudget> TokenBudget::make(Options options) {
 }
 
 TokenBudget::Reservation::Reservation(Reservation&& other) noexcept
-    : budget_(std::move(other.budget_)), tokens_(other.tokens_), output_cap_(other.output_cap_) {
-  other.budget_.reset();
-}
+    : budget_(std::exchange(other.budget_, nullptr)),
+      tokens_(other.tokens_),
+      output_cap_(other.output_cap_),
+      set_aside_(other.set_aside_) {}
 
 TokenBudget::Reservation& TokenBudget::Reservation::operator=(Reservation&& other) noexcept {
   if (this != &other) {
     refund();
-    budget_ = std::move(other.budget_);
-    other.budget_.reset();
+    budget_ = std::exchange(other.budget_, nullptr);
     tokens_ = other.tokens_;
     output_cap_ = other.output_cap_;
+    set_aside_ = other.set_aside_;
   }
   return *this;
 }
 
 void TokenBudget::Reservation::settle(std::int64_t used) noexcept {
-  if (const auto budget = std::exchange(budget_, nullptr)) budget->settle(tokens_, used);
+  if (const auto budget = std::exchange(budget_, nullptr)) budget->settle(*this, used);
 }
 
 void TokenBudget::Reservation::refund() noexcept {
@@ -77,42 +78,50 @@ Result<TokenBudget::Reservation> TokenBudget::take(std::int64_t input, std::int6
   output = std::max(output, min_output);
   std::vector<std::unique_lock<std::mutex>> locks;
   std::int64_t room = std::numeric_limits<std::int64_t>::max();
+  const TokenBudget* tightest = this;
   for (TokenBudget* budget = this; budget != nullptr; budget = budget->parent_.get()) {
     locks.emplace_back(budget->mutex_);
-    room = std::min(room, budget->left_locked(final_answer && budget == this));
+    const std::int64_t left = budget->left_locked(final_answer && budget == this);
+    if (left < room) tightest = budget;
+    room = std::min(room, left);
   }
   const std::int64_t cap = std::min(output, room - input);
   if (cap < min_output) {
+    const bool shared = tightest != this;
+    const std::int64_t set_aside = final_answer && !shared ? 0 : tightest->final_reserve_;
     return fail(
         ErrorCode::budget_exhausted,
-        fmt::format("the call needs {} prompt tokens and at least {} for the reply, but {} of "
-                    "{} are left ({} spent, {} in calls under way{})",
-                    input, min_output, std::max<std::int64_t>(room, 0), total_, spent_, reserved_,
-                    final_reserve_ > 0 && !final_answer
-                        ? fmt::format(", {} set aside for the final answer", final_reserve_)
-                        : ""));
+        fmt::format(
+            "the call needs {} prompt tokens and at least {} for the reply, but {} of {}{} "
+            "are left ({} spent, {} in calls under way{})",
+            input, min_output, std::max<std::int64_t>(room, 0), tightest->total_,
+            shared ? " in the shared budget" : "", tightest->spent_, tightest->reserved_,
+            set_aside > 0 ? fmt::format(", {} set aside for the final answer", set_aside) : ""));
   }
   for (TokenBudget* budget = this; budget != nullptr; budget = budget->parent_.get()) {
     budget->reserved_ += input + cap;
   }
-  if (final_answer) final_reserve_ = 0;
   Reservation reservation;
+  if (final_answer) reservation.set_aside_ = std::exchange(final_reserve_, 0);
   reservation.budget_ = shared_from_this();
   reservation.tokens_ = input + cap;
   reservation.output_cap_ = cap;
   return reservation;
 }
 
-void TokenBudget::settle(std::int64_t reserved, std::int64_t used) noexcept {
+// Each lock by itself: in between, the ancestors still hold what the child has given back, so that
+// others see too little room, never too much.
+void TokenBudget::settle(const Reservation& reservation, std::int64_t used) noexcept {
   for (TokenBudget* budget = this; budget != nullptr; budget = budget->parent_.get()) {
     const std::scoped_lock lock(budget->mutex_);
-    budget->reserved_ -= reserved;
+    budget->reserved_ -= reservation.tokens_;
     budget->spent_ += used;
+    if (used == 0 && budget == this) final_reserve_ += reservation.set_aside_;
   }
 }
 
 void TokenBudget::charge(std::int64_t tokens) {
-  settle(0, tokens);
+  settle(Reservation(), tokens);
 }
 
 std::int64_t TokenBudget::spent() const {

@@ -49,6 +49,7 @@ class TokenBudget : public std::enable_shared_from_this<TokenBudget> {
     std::shared_ptr<TokenBudget> budget_;
     std::int64_t tokens_ = 0;
     std::int64_t output_cap_ = 0;
+    std::int64_t set_aside_ = 0;  ///< The final answer's reserve that this call took over.
   };
 
   [[nodiscard]] static std::shared_ptr<TokenBudget> make(Options options);
@@ -60,7 +61,9 @@ class TokenBudget : public std::enable_shared_from_this<TokenBudget> {
   /// below `min_output`. Error budget_exhausted (with the numbers) if that does not fit.
   [[nodiscard]] Result<Reservation> reserve(std::int64_t input, std::int64_t output,
                                             std::int64_t min_output = 1);
-  /// The same, and may use the final answer's reserve. Only once.
+  /// The same, and may use the final answer's reserve. Only once: what the call leaves over is free
+  /// for all; after a call that cost nothing (refused, not sent) it is set aside again for its
+  /// retry.
   [[nodiscard]] Result<Reservation> reserve_final(std::int64_t input, std::int64_t output,
                                                   std::int64_t min_output = 1);
 
@@ -80,7 +83,7 @@ class TokenBudget : public std::enable_shared_from_this<TokenBudget> {
   Result<Reservation> take(std::int64_t input, std::int64_t output, std::int64_t min_output,
                            bool final_answer);
   std::int64_t left_locked(bool final_answer) const;
-  void settle(std::int64_t reserved, std::int64_t used) noexcept;
+  void settle(const Reservation& reservation, std::int64_t used) noexcept;
 
   const std::int64_t total_;
   const std::shared_ptr<TokenBudget> parent_;

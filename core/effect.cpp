@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include <moderato/core/name_table.hpp>
 
 namespace moderato {
@@ -135,17 +137,22 @@ Result<std::optional<Json>> EffectLog::begin(std::uint64_t step, EffectKind kind
     }
     return std::optional<Json>();
   }
-  auto payload =
-      parse_json(record.payload, fmt::format("journal, run \"{}\", step {}", run_, step));
-  if (!payload) {
-    Error error = std::move(payload).error();
-    error.code = ErrorCode::storage;
-    return fail(std::move(error));
-  }
-  last_at_ = record.at;
-  // The run goes on where it was: a resumed session's clock does not see the time in between.
-  origin_ = clock_.now() - last_at_;
+  auto payload = parse_json(record.payload, "its payload");
+  if (!payload) return damaged(step, payload.error().message);
+  move_to(record.at);
   return std::optional<Json>(std::move(*payload));
+}
+
+// Effects that overlapped are given back in the order in which they began, not in that in which
+// they finished; so the time must not go back to an earlier finish. The run goes on where it was:
+// the clock of a resumed session does not see the time in between.
+void EffectLog::move_to(Duration recorded) noexcept {
+  last_at_ = std::max(last_at_, recorded);
+  origin_ = clock_.now() - last_at_;
+}
+
+tl::unexpected<Error> EffectLog::damaged(std::uint64_t step, std::string_view why) const {
+  return fail(ErrorCode::storage, fmt::format("journal, run \"{}\", step {}: {}", run_, step, why));
 }
 
 Result<void> EffectLog::finish(std::uint64_t step, EffectKind kind, std::string_view name,
@@ -167,13 +174,13 @@ std::optional<std::string> EffectLog::replayed_stop() {
     return std::nullopt;
   }
   ++next_step_;
-  last_at_ = found->second.finished->at;
+  move_to(found->second.finished->at);
   return found->second.finished->name;
 }
 
 Result<void> EffectLog::record_stop(std::string_view reason) {
   const std::uint64_t step = next_step_++;
-  if (!recording_) {
+  if (!recording_ || mode_ == JournalMode::replay) {
     last_at_ = clock_now();
     return {};
   }

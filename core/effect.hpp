@@ -103,7 +103,13 @@ class EffectLog {
     const std::string request = digest();
     auto known = begin(step, kind, name, request);
     if (!known) return tl::unexpected<Error>(std::move(known).error());
-    if (known->has_value()) return decode(**known);
+    if (known->has_value()) {
+      try {
+        return decode(**known);
+      } catch (const Json::exception& thrown) {  // the payload has another shape
+        return damaged(step, thrown.what());
+      }
+    }
     T value = perform();
     if (auto kept = finish(step, kind, name, request, encode(value)); !kept) {
       return tl::unexpected<Error>(std::move(kept).error());
@@ -114,12 +120,14 @@ class EffectLog {
   /// If the recording says that the next effect was an external stop, consumes it and returns its
   /// payload (the reason). Live: nullopt.
   [[nodiscard]] std::optional<std::string> replayed_stop();
-  /// Records that a stop was seen from outside. Live only.
+  /// Records that a stop was seen from outside. Live only; a replay that is stopped from outside
+  /// stops, but leaves its recording alone.
   Result<void> record_stop(std::string_view reason);
 
   /// True while recorded effects are being given back.
   [[nodiscard]] bool replaying() const noexcept;
-  /// Time since the start of the run as of the last effect: the same in a replay.
+  /// Time since the start of the run as of the last effect: the same in a replay (of effects that
+  /// overlap: once all of them are done).
   [[nodiscard]] Duration session_time() const noexcept { return last_at_; }
   [[nodiscard]] std::uint64_t steps() const noexcept { return next_step_; }
   /// A number that is random in a recorded run and the same in its replay (SplitMix64 of the seed).
@@ -129,6 +137,8 @@ class EffectLog {
 
  private:
   Duration clock_now() const noexcept { return clock_.now() - origin_; }
+  void move_to(Duration recorded) noexcept;
+  tl::unexpected<Error> damaged(std::uint64_t step, std::string_view why) const;
   Result<std::optional<Json>> begin(std::uint64_t step, EffectKind kind, std::string_view name,
                                     const std::string& digest);
   Result<void> finish(std::uint64_t step, EffectKind kind, std::string_view name,

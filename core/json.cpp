@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
+#include <optional>
 
 namespace moderato {
 namespace {
@@ -32,13 +34,73 @@ std::size_t utf8_sequence(std::string_view text) noexcept {
   return 0;
 }
 
-/// Number of leading bytes that are printable ASCII other than quote and backslash.
-std::size_t plain_run(std::string_view text) noexcept {
-  const auto* end = std::find_if(text.data(), text.data() + text.size(), [](char c) {
-    const auto byte = static_cast<unsigned char>(c);
-    return byte < 0x20 || byte >= 0x80 || byte == '"' || byte == '\\';
-  });
-  return static_cast<std::size_t>(end - text.data());
+// Most text is plain ASCII, so it is looked at eight bytes at a time. In `bytes - ones * n` the
+// high bit of a byte that was below 0x80 tells whether it was less than n; borrows only spread from
+// such a byte, so that "is there any" is exact.
+constexpr std::uint64_t ones = 0x0101010101010101U;
+constexpr std::uint64_t high_bits = 0x80U * ones;
+
+std::uint64_t eight_bytes(const char* at) noexcept {
+  std::uint64_t bytes = 0;
+  std::memcpy(&bytes, at, sizeof bytes);
+  return bytes;
+}
+
+/// True if all eight are printable ASCII other than quote and backslash.
+bool all_plain(std::uint64_t bytes) noexcept {
+  const std::uint64_t control = bytes - ones * 0x20U;
+  const std::uint64_t quote = (bytes ^ (ones * '"')) - ones;
+  const std::uint64_t backslash = (bytes ^ (ones * '\\')) - ones;
+  return ((bytes | control | quote | backslash) & high_bits) == 0;
+}
+
+bool is_plain(char c) noexcept {
+  const auto byte = static_cast<unsigned char>(c);
+  return byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
+}
+
+/// Number of leading bytes that stand in a JSON string as they are.
+std::size_t clean_run(std::string_view text) noexcept {
+  std::size_t at = 0;
+  for (;;) {
+    while (at + 8 <= text.size() && all_plain(eight_bytes(text.data() + at))) at += 8;
+    while (at < text.size() && is_plain(text[at])) ++at;
+    if (at == text.size() || static_cast<unsigned char>(text[at]) < 0x80) return at;
+    const std::size_t length = utf8_sequence(text.substr(at));
+    if (length == 0) return at;
+    at += length;
+  }
+}
+
+/// "JSON, line 3, column 7: …" for the byte `at` of `text`.
+tl::unexpected<Error> parse_failure(std::string_view text, std::size_t at, std::string_view what,
+                                    std::string_view reason) {
+  const auto before = text.substr(0, at);
+  const auto line = 1 + std::count(before.begin(), before.end(), '\n');
+  const std::size_t line_start = before.rfind('\n') + 1;  // npos + 1 is 0
+  return fail(ErrorCode::protocol, fmt::format("{}, line {}, column {}: {}", what, line,
+                                               at - line_start + 1, valid_utf8(reason)));
+}
+
+/// Where the nesting exceeds max_json_depth, in a text that is JSON; elsewhere the parser
+/// complains.
+std::optional<std::size_t> too_deep(std::string_view text) noexcept {
+  std::size_t depth = 0;
+  bool in_string = false;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const char c = text[at];
+    if (in_string) {
+      if (c == '\\') ++at;
+      if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[' || c == '{') {
+      if (++depth > max_json_depth) return at;
+    } else if ((c == ']' || c == '}') && depth > 0) {
+      --depth;
+    }
+  }
+  return std::nullopt;
 }
 
 void append_escaped(std::string& out, char c) {
@@ -73,21 +135,21 @@ void append_escaped(std::string& out, char c) {
 }  // namespace
 
 Result<Json> parse_json(std::string_view text, std::string_view what) {
+  if (const auto at = too_deep(text)) {
+    return parse_failure(text, *at, what,
+                         fmt::format("nested deeper than {} levels", max_json_depth));
+  }
   try {
     return Json::parse(text);
   } catch (const Json::parse_error& error) {
     const std::size_t at = std::min(error.byte > 0 ? error.byte - 1 : 0, text.size());
-    const auto before = text.substr(0, at);
-    const auto line = 1 + std::count(before.begin(), before.end(), '\n');
-    const std::size_t line_start = before.rfind('\n') + 1;  // npos + 1 is 0
     // nlohmann's text: "[json.exception.parse_error.101] parse error at line 1, column 2: syntax
     // error while parsing …"; the part after the position says what is wrong.
     std::string_view reason = error.what();
     if (const auto colon = reason.find(": "); colon != std::string_view::npos) {
       reason.remove_prefix(colon + 2);
     }
-    return fail(ErrorCode::protocol, fmt::format("{}, line {}, column {}: {}", what, line,
-                                                 at - line_start + 1, valid_utf8(reason)));
+    return parse_failure(text, at, what, reason);
   } catch (const Json::exception& error) {
     return fail(ErrorCode::protocol, fmt::format("{}: {}", what, error.what()));
   }
@@ -101,29 +163,29 @@ void append_json_string(std::string& out, std::string_view text) {
   out.reserve(out.size() + text.size() + 2);
   out += '"';
   while (!text.empty()) {
-    const std::size_t run = plain_run(text);
+    const std::size_t run = clean_run(text);
     out.append(text.data(), run);
     text.remove_prefix(run);
     if (text.empty()) break;
     if (static_cast<unsigned char>(text.front()) < 0x80) {
       append_escaped(out, text.front());
-      text.remove_prefix(1);
-    } else if (const std::size_t length = utf8_sequence(text); length > 0) {
-      out.append(text.data(), length);
-      text.remove_prefix(length);
     } else {
       out += replacement;
-      text.remove_prefix(1);
     }
+    text.remove_prefix(1);
   }
   out += '"';
 }
 
 bool is_valid_utf8(std::string_view text) noexcept {
-  while (!text.empty()) {
-    const std::size_t length = utf8_sequence(text);
+  for (std::size_t at = 0; at < text.size();) {
+    if (at + 8 <= text.size() && (eight_bytes(text.data() + at) & high_bits) == 0) {
+      at += 8;
+      continue;
+    }
+    const std::size_t length = utf8_sequence(text.substr(at));
     if (length == 0) return false;
-    text.remove_prefix(length);
+    at += length;
   }
   return true;
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -10,6 +11,10 @@ namespace moderato {
 
 /// JSON with members in the order in which they were written.
 using Json = nlohmann::ordered_json;
+
+/// Deepest nesting of arrays and objects that parse_json accepts. Copying and writing a Json value
+/// recurse, and the text may come from a model: without a bound, 100,000 brackets overflow a stack.
+inline constexpr std::size_t max_json_depth = 100;
 
 /// Parses one JSON text. The error says what is wrong and at which line and column.
 /// `what` names the text in the error ("tool arguments", "workflow file x.json").

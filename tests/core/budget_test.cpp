@@ -64,6 +64,32 @@ TEST_CASE("the final answer has its share set aside, for one call") {
   CHECK_FALSE(budget->reserve_final(1, 1).has_value());
 }
 
+TEST_CASE("a final answer that cost nothing has its share set aside again for the retry") {
+  const auto budget = TokenBudget::make({.total = 100, .final_answer_reserve = 40});
+  auto refused = *budget->reserve_final(30, 10);
+  CHECK(budget->left() == 60);
+  refused.refund();
+  CHECK(budget->left() == 60);
+  auto others = *budget->reserve(40, 100);
+  CHECK(others.output_cap() == 20);
+  auto again = budget->reserve_final(30, 10);
+  REQUIRE(again.has_value());
+  again->settle(35);
+  others.settle(50);
+  CHECK(budget->left() == 15);
+}
+
+TEST_CASE("a refusal shows the numbers of the budget that has no room") {
+  const auto tenant = TokenBudget::make({.total = 100, .final_answer_reserve = 10});
+  const auto chat = TokenBudget::make({.total = 80, .parent = tenant});
+  tenant->charge(70);
+  const auto refused = chat->reserve(20, 5);
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().message ==
+        "the call needs 20 prompt tokens and at least 1 for the reply, but 20 of 100 in the shared "
+        "budget are left (70 spent, 0 in calls under way, 10 set aside for the final answer)");
+}
+
 TEST_CASE("a child draws on its parent, and a reservation holds in both or in neither") {
   const auto tenant = TokenBudget::make(100);
   const auto chat = TokenBudget::make({.total = 80, .parent = tenant});

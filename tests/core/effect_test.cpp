@@ -91,13 +91,15 @@ TEST_CASE("effects that overlap keep their steps in a replay") {
     Simulation world;
     Session session(world, {.id = "run", .journal = journal, .journal_mode = mode});
     const std::vector<int> items{3, 1, 2};
-    return world.parallel(items, {.max_in_flight = 3}, [&](int item) {
+    const auto results = world.parallel(items, {.max_in_flight = 3}, [&](int item) {
       return *effect(session.effects(), "sleeper", std::to_string(item), [&] {
         CHECK(mode == JournalMode::record);
         sleep_for(std::chrono::seconds(item));
         return std::to_string(item);
       });
     });
+    CHECK(session.effects().session_time() == 3s);
+    return results;
   };
   const auto recorded = run(JournalMode::record);
   CHECK(recorded == std::vector<std::string>{"3", "1", "2"});
@@ -117,6 +119,51 @@ TEST_CASE("an external stop is replayed where it was seen") {
   CHECK_FALSE(session.effects().replayed_stop());
   (void)effect(session.effects(), "a", "1", must_not_run);
   CHECK(session.effects().replayed_stop() == "cancelled");
+}
+
+TEST_CASE("a replay that is stopped from outside leaves its recording alone") {
+  const Recorded recorded;
+  Simulation world;
+  Session session(world,
+                  {.id = "run", .journal = recorded.journal, .journal_mode = JournalMode::replay});
+  (void)effect(session.effects(), "a", "1", must_not_run);
+  (void)effect(session.effects(), "b", "2", must_not_run);
+  CHECK(session.effects().record_stop("cancelled").has_value());
+  CHECK(recorded.journal->read("run")->size() == 6);
+}
+
+TEST_CASE("a resumed run counts its time from where the recording ended") {
+  const Recorded recorded;
+  Simulation world;
+  world.block_on([&] {
+    sleep_for(1h);
+    Session session(
+        world, {.id = "run", .journal = recorded.journal, .journal_mode = JournalMode::resume});
+    (void)effect(session.effects(), "a", "1", must_not_run);
+    (void)effect(session.effects(), "b", "2", must_not_run);
+    (void)effect(session.effects(), "c", "3", [] {
+      sleep_for(2s);
+      return "three";
+    });
+    CHECK(session.effects().session_time() == 7s);
+  });
+}
+
+TEST_CASE("an effect that was under way when the run ended is performed on resuming") {
+  const auto journal = std::make_shared<MemoryJournal>();
+  const Recorded recorded;
+  const auto records = *recorded.journal->read("run");
+  for (const EffectRecord& record : records) {
+    if (record.step == 2 && record.phase == EffectRecord::Phase::finished) continue;
+    CHECK(journal->append("run", record).has_value());
+  }
+  for (const JournalMode mode : {JournalMode::replay, JournalMode::resume}) {
+    Simulation world;
+    Session session(world, {.id = "run", .journal = journal, .journal_mode = mode});
+    (void)effect(session.effects(), "a", "1", must_not_run);
+    const auto again = effect(session.effects(), "b", "2", [] { return "again"; });
+    CHECK(again.has_value() == (mode == JournalMode::resume));
+  }
 }
 
 TEST_CASE("every effect is announced before it is performed") {
@@ -144,9 +191,16 @@ TEST_CASE(
 TEST_CASE("a damaged record is a storage error that says where") {
   const Recorded recorded;
   auto records = *recorded.journal->read("run");
+  std::string payload;
+  SUBCASE("half a text") {
+    payload = "{\"half";
+  }
+  SUBCASE("a value of another shape") {
+    payload = "[7]";
+  }
   const auto damaged = std::make_shared<MemoryJournal>();
   for (EffectRecord& record : records) {
-    if (record.step == 1) record.payload = record.payload.empty() ? "" : "{\"half";
+    if (record.step == 1) record.payload = record.payload.empty() ? "" : payload;
     CHECK(damaged->append("run", record).has_value());
   }
   Simulation world;
@@ -154,7 +208,7 @@ TEST_CASE("a damaged record is a storage error that says where") {
   const auto read = effect(session.effects(), "a", "1", must_not_run);
   REQUIRE_FALSE(read.has_value());
   CHECK(read.error().code == ErrorCode::storage);
-  CHECK(read.error().message.find("step 1") != std::string::npos);
+  CHECK(read.error().message.find("run \"run\", step 1") != std::string::npos);
 }
 
 }  // namespace

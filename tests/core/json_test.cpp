@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <moderato/core/simulation.hpp>
+
 namespace moderato {
 namespace {
 
@@ -55,6 +57,42 @@ TEST_CASE("every pair of bytes is either valid for nlohmann too or repaired") {
       REQUIRE(is_valid_utf8(text) == accepted);
     }
   }
+}
+
+TEST_CASE("a character that needs care is found at every place of a long text") {
+  for (const std::string_view special :
+       {"\"", "\\", "\n", "\x01", "\x1f", "\x7f", "\u00fc", "\u65e5"}) {
+    for (std::size_t place = 0; place < 40; ++place) {
+      std::string text(place, ' ');
+      text += special;
+      text += "~~~~~~~~~~~~~~~~~";
+      REQUIRE(literal(text) == dump_json(Json(text)));
+      REQUIRE(is_valid_utf8(text));
+      text[place] = '\xFE';
+      REQUIRE_FALSE(is_valid_utf8(text));
+    }
+  }
+}
+
+TEST_CASE("nesting is bounded, brackets within strings do not count") {
+  const auto nested = [](std::size_t depth) {
+    return std::string(depth, '[') + std::string(depth, ']');
+  };
+  Simulation world;
+  world.block_on([&] {  // on a fiber's small stack
+    const auto deepest = parse_json(nested(max_json_depth));
+    REQUIRE(deepest.has_value());
+    const Json copy = *deepest;
+    CHECK(dump_json(copy) == nested(max_json_depth));
+  });
+  const auto refused = parse_json("\n" + nested(100'000), "tool arguments");
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().message ==
+        "tool arguments, line 2, column 101: nested deeper than 100 levels");
+  CHECK(parse_json("[\"\\\"" + std::string(1000, '{') + "\"]").has_value());
+  std::string wide = "[0";
+  for (int i = 0; i < 1000; ++i) wide += ",{}";
+  CHECK(parse_json(wide + "]").has_value());
 }
 
 }  // namespace
