@@ -1,5 +1,7 @@
 #include <moderato/llm/providers/simulated.hpp>
 
+#include <algorithm>
+
 #include <moderato/core/wait.hpp>
 #include <moderato/llm/http/http_client.hpp>
 #include <moderato/llm/providers/openai_error.hpp>
@@ -8,9 +10,6 @@
 
 namespace moderato {
 namespace {
-
-/// Where tokens come one by one, a wait for each would cost more than the text is worth.
-constexpr int most_waits = 64;
 
 SimulatedRequest as_seen_by_a_provider(const ProviderRequest& sent, std::string_view model,
                                        std::string& last_text) {
@@ -108,7 +107,7 @@ class SimulatedDialect final : public Provider {
       std::string_view text = answer.text;
       if (broken) text = text.substr(0, text.size() / 2);
       if (!stream(text, answer, request, context, outcome)) return false;
-    } else if (!pass(answer.per_token * answer.usage.output, context, outcome)) {
+    } else if (!pass(answer.text_time, context, outcome)) {
       return false;
     }
     if (broken) {
@@ -126,18 +125,19 @@ class SimulatedDialect final : public Provider {
     return true;
   }
 
+  /// Gives the text piece by piece, in equal steps of the time that its tokens take.
   bool stream(std::string_view text, const SimulatedAnswer& answer, const ProviderRequest& request,
               const CallContext& context, ProviderOutcome& outcome) const {
-    const Duration whole = answer.per_token * answer.usage.output;
-    int waits = 0;
-    bool here = true;
+    std::int64_t pieces = 0;
+    for_each_piece(text, [&](std::string_view) { ++pieces; });
+    const Duration step = answer.text_time / std::max<std::int64_t>(pieces, 1);
+    bool here = pieces > 0 || pass(step, context, outcome);
     for_each_piece(text, [&](std::string_view piece) {
-      if (!here) return;
-      if (waits++ < most_waits) here = pass(whole / most_waits, context, outcome);
+      here = here && pass(step, context, outcome);
       if (here) request.on_delta(piece);
     });
     if (!here) outcome.usage_so_far = answer.usage;
-    return here && pass(whole / most_waits * std::max(most_waits - waits, 0), context, outcome);
+    return here;
   }
 
   const std::shared_ptr<SimulatedEngine> engine_;

@@ -3,15 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-
-#include <moderato/core/name_table.hpp>
+#include <cmath>
 
 namespace moderato {
 namespace {
-
-constexpr NameTable<FaultKind, 10> names{{"none", "500", "503", "reset", "stall", "truncated",
-                                          "malformed", "slow-down", "insufficient-quota",
-                                          "429-without-hint"}};
 
 std::int64_t tokens_of(std::int64_t characters) {
   return (characters + 3) / 4;
@@ -32,23 +27,25 @@ Duration scaled(Duration duration, double factor) {
 
 }  // namespace
 
-std::string_view to_string(FaultKind kind) noexcept {
-  return names.name_of(kind);
-}
-std::optional<FaultKind> fault_kind_from_string(std::string_view name) noexcept {
-  return names.value_of(name);
+std::string error_body(std::string_view type, std::string_view code, std::string_view message) {
+  const auto or_null = [](std::string_view text) { return text.empty() ? Json() : Json(text); };
+  return dump_json({{"error",
+                     {{"message", message},
+                      {"type", or_null(type)},
+                      {"param", nullptr},
+                      {"code", or_null(code)}}}});
 }
 
 Json to_json(const SimulatedStats& stats) {
-  Json failures = Json::object();
-  for (const auto& [code, count] : stats.failures) failures[code] = count;
-  return {{"requests", stats.requests},
-          {"successes", stats.successes},
-          {"failures", std::move(failures)},
-          {"input_tokens", stats.input_tokens},
-          {"output_tokens", stats.output_tokens},
-          {"in_flight", stats.in_flight},
-          {"peak_in_flight", stats.peak_in_flight}};
+  const auto object = [](const std::map<std::string, std::int64_t>& counts) {
+    Json json = Json::object();
+    for (const auto& [name, count] : counts) json[name] = count;
+    return json;
+  };
+  return {{"requests", stats.requests},         {"successes", stats.successes},
+          {"refused", object(stats.refused)},   {"failures", object(stats.failures)},
+          {"input_tokens", stats.input_tokens}, {"output_tokens", stats.output_tokens},
+          {"in_flight", stats.in_flight},       {"peak_in_flight", stats.peak_in_flight}};
 }
 
 SimulatedEngine::SimulatedEngine(SimulatedEngineOptions options)
@@ -62,6 +59,15 @@ double SimulatedEngine::random() {
   return static_cast<double>(random_state_ >> 11U) * 0x1.0p-53;
 }
 
+double SimulatedEngine::latency_factor() {
+  const double sigma = options_.latency.sigma;
+  if (sigma <= 0.0) return 1.0;
+  constexpr double two_pi = 6.283185307179586;
+  const double radius = std::sqrt(-2.0 * std::log(1.0 - random()));  // Box and Muller
+  const double normal = radius * std::cos(two_pi * random());
+  return std::exp(sigma * normal - sigma * sigma / 2.0);
+}
+
 FaultKind SimulatedEngine::next_fault() {
   FaultKind chosen = FaultKind::none;
   for (std::size_t i = 0; i < options_.faults.size(); ++i) {
@@ -73,69 +79,54 @@ FaultKind SimulatedEngine::next_fault() {
   return chosen;
 }
 
-void SimulatedEngine::fail(SimulatedAnswer& answer, int status, std::string_view type,
-                           std::string_view code, std::string_view message) {
-  answer.status = status;
-  const Json error{{"message", message},
-                   {"type", type},
-                   {"param", nullptr},
-                   {"code", code.empty() ? Json() : Json(code)}};
-  answer.error_body = dump_json(Json{{"error", error}});
-  ++stats_.failures[std::string(code.empty() ? type : code)];
-}
-
 void SimulatedEngine::refuse(SimulatedAnswer& answer, std::string_view model,
                              const QuotaRefusal& refusal) {
   const bool tokens = refusal.dimension == "tokens";
+  const bool azure = options_.quota.evaluator == QuotaEvaluator::one_second_window;
   const std::string_view unit = tokens ? "tokens per min (TPM)" : "requests per min (RPM)";
-  if (refusal.dimension == "concurrency") {
-    fail(answer, 429, "requests", "rate_limit_exceeded",
-         fmt::format("Too many concurrent requests for {}: Limit {}. Please try again in {}.",
-                     model, refusal.limit, quota_duration_text(refusal.wait)));
-  } else if (refusal.too_large) {
-    return fail(
-        answer, 429, refusal.dimension, "rate_limit_exceeded",
+  const auto seconds = std::chrono::ceil<std::chrono::seconds>(refusal.wait).count();
+  answer.status = 429;
+  ++stats_.refused[refusal.too_large ? "too_large" : refusal.dimension];
+  if (refusal.too_large) {
+    answer.error_body = error_body(
+        refusal.dimension, "rate_limit_exceeded",
         fmt::format("Request too large for {} in organization org-simulated on {}: Limit {}, "
-                    "Requested {}. The input or output tokens must be reduced in order to "
-                    "run successfully.",
+                    "Requested {}. The input or output tokens must be reduced in order to run "
+                    "successfully.",
                     model, unit, refusal.limit, refusal.requested));
+    return;
+  }
+  if (refusal.dimension == "concurrency") {
+    answer.error_body =
+        error_body("requests", "rate_limit_exceeded",
+                   fmt::format("Too many requests at once for {}: {} are being "
+                               "answered. Please try again in {}.",
+                               model, refusal.used, quota_duration_text(refusal.wait)));
+  } else if (azure) {
+    answer.error_body = error_body(
+        "", "429",
+        fmt::format("Requests to the ChatCompletions_Create Operation have exceeded the {} rate "
+                    "limit of your current pricing tier. Please retry after {} second{}.",
+                    tokens ? "token" : "call", seconds, seconds == 1 ? "" : "s"));
   } else {
-    fail(
-        answer, 429, refusal.dimension, "rate_limit_exceeded",
+    answer.error_body = error_body(
+        refusal.dimension, "rate_limit_exceeded",
         fmt::format("Rate limit reached for {} in organization org-simulated on {}: Limit {}, Used "
                     "{}, Requested {}. Please try again in {}.",
                     model, unit, refusal.limit, refusal.used, refusal.requested,
                     quota_duration_text(refusal.wait)));
   }
-  const auto millis = std::chrono::ceil<std::chrono::milliseconds>(refusal.wait);
-  answer.headers.emplace_back("retry-after-ms", std::to_string(millis.count()));
-  answer.headers.emplace_back(
-      "retry-after", std::to_string(std::chrono::ceil<std::chrono::seconds>(refusal.wait).count()));
+  const auto millis = std::chrono::ceil<std::chrono::milliseconds>(refusal.wait).count();
+  answer.headers.emplace_back("retry-after-ms", std::to_string(millis));
+  answer.headers.emplace_back("retry-after", std::to_string(seconds));
 }
 
 void SimulatedEngine::misbehave(SimulatedAnswer& answer) {
-  switch (answer.fault) {
-    case FaultKind::server_error:
-      return fail(answer, 500, "server_error", "",
-                  "The server had an error while processing your request.");
-    case FaultKind::overloaded:
-      return fail(answer, 503, "service_unavailable_error", "server_is_overloaded",
-                  "The engine is currently overloaded, please try again later.");
-    case FaultKind::slow_down:
-      return fail(answer, 429, "rate_limit_error", "slow_down",
-                  "Your request rate rose too quickly. Please slow down.");
-    case FaultKind::insufficient_quota:
-      return fail(answer, 429, "insufficient_quota", "insufficient_quota",
-                  "You exceeded your current quota, please check your plan and billing details.");
-    case FaultKind::refuse_without_hint:
-      return fail(answer, 429, "requests", "rate_limit_exceeded", "Rate limit reached.");
-    case FaultKind::none:
-      return;
-    case FaultKind::reset:
-    case FaultKind::stall:
-    case FaultKind::truncated:
-    case FaultKind::malformed_stream:
-      ++stats_.failures[std::string(to_string(answer.fault))];
+  if (answer.fault == FaultKind::none) return;
+  ++stats_.failures[std::string(to_string(answer.fault))];
+  if (const auto error = error_of(answer.fault)) {
+    answer.status = error->status;
+    answer.error_body = error_body(error->type, error->code, error->message);
   }
 }
 
@@ -157,9 +148,9 @@ void SimulatedEngine::write_answer(ScriptAnswer scripted, const SimulatedRequest
     answer.usage.output = *request.max_tokens;
     answer.finish_reason = "length";
   }
-  const double factor = 1.0 + options_.latency.spread * (2.0 * random() - 1.0);
+  const double factor = latency_factor();
   answer.first_token = scaled(options_.latency.first_token, factor) + scripted.delay;
-  answer.per_token = scaled(options_.latency.per_token, factor);
+  answer.text_time = scaled(options_.latency.per_token, factor) * answer.usage.output;
 }
 
 SimulatedAnswer SimulatedEngine::answer(Instant now, const SimulatedRequest& request) {
@@ -175,10 +166,12 @@ SimulatedAnswer SimulatedEngine::answer(Instant now, const SimulatedRequest& req
     answer.admitted = true;
     stats_.in_flight = quota_.in_flight();
     stats_.peak_in_flight = std::max(stats_.peak_in_flight, stats_.in_flight);
-    const int status = scripted.error_status;
-    if (status != 0) {
-      fail(answer, status, status == 429 ? "requests" : "invalid_request_error",
-           scripted.error_code, scripted.error_message);
+    if (const auto& error = scripted.error) {
+      answer.status = error->status;
+      answer.error_body = error_body(error->type, error->code, error->message);
+      answer.headers = error->headers;
+      answer.first_token = scripted.delay;
+      ++stats_.failures[error->code.empty() ? error->type : error->code];
     } else {
       write_answer(std::move(scripted), request, answer);
       answer.fault = next_fault();

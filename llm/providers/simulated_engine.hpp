@@ -12,44 +12,20 @@
 #include <moderato/core/json.hpp>
 #include <moderato/core/time.hpp>
 #include <moderato/core/usage.hpp>
+#include <moderato/llm/providers/simulated_fault.hpp>
 #include <moderato/llm/providers/simulated_quota.hpp>
 #include <moderato/llm/providers/simulated_script.hpp>
 
 namespace moderato {
 
-/// What a simulated provider does wrong on purpose.
-enum class FaultKind : std::uint8_t {
-  none,
-  server_error,         ///< HTTP 500.
-  overloaded,           ///< HTTP 503.
-  reset,                ///< The connection breaks before an answer.
-  stall,                ///< Silence: no answer ever.
-  truncated,            ///< The answer ends in its middle.
-  malformed_stream,     ///< A stream (or an answer) that is not what the protocol says.
-  slow_down,            ///< 429 slow_down.
-  insufficient_quota,   ///< 429 that means billing.
-  refuse_without_hint,  ///< 429 rate_limit_exceeded without any hint.
-};
-
-/// "500", "503", "reset", "stall", "truncated", "malformed", "slow-down", "insufficient-quota",
-/// "429-without-hint".
-[[nodiscard]] std::string_view to_string(FaultKind kind) noexcept;
-[[nodiscard]] std::optional<FaultKind> fault_kind_from_string(std::string_view name) noexcept;
-
-/// When a fault happens: every `every`-th request (1: each), or with a probability. Admitted
-/// requests are counted; the first fault of the list that applies happens.
-struct SimulatedFault {
-  FaultKind kind = FaultKind::none;
-  double probability = 0.0;
-  std::int64_t every = 0;
-};
-
-/// How long answers take: first token after `first_token`, then `per_token` for each. Both are
-/// multiplied by a factor drawn from [1 − spread, 1 + spread].
+/// How long answers take: the first token comes after `first_token`, each further one `per_token`
+/// later. Both are multiplied by a factor drawn for each answer from a log-normal distribution of
+/// mean 1, as real latencies are spread; `sigma` 0.5 puts one answer in ten above 1.7 times the
+/// mean. 0: no spread.
 struct LatencyLaw {
   Duration first_token{};
   Duration per_token{};
-  double spread = 0.0;
+  double sigma = 0.0;
 };
 
 struct SimulatedEngineOptions {
@@ -81,8 +57,8 @@ struct SimulatedAnswer {
   std::vector<ToolCall> tool_calls{};
   std::string finish_reason{};
   Usage usage{};
-  Duration first_token{};
-  Duration per_token{};
+  Duration first_token{};  ///< Until the first piece of the answer.
+  Duration text_time{};    ///< From then until its end.
 };
 
 /// A provider's own counts.
@@ -93,10 +69,17 @@ struct SimulatedStats {
   std::int64_t output_tokens = 0;
   std::int64_t in_flight = 0;
   std::int64_t peak_in_flight = 0;
-  std::map<std::string, std::int64_t> failures{};  ///< By the error's code.
+  /// Refused for lack of quota: "requests", "tokens", "concurrency", "too_large".
+  std::map<std::string, std::int64_t> refused{};
+  /// Other failures: by the error's code (or type), the name of a fault, or "client_gone".
+  std::map<std::string, std::int64_t> failures{};
 };
 
 [[nodiscard]] Json to_json(const SimulatedStats& stats);
+
+/// {"error": {"message", "type", "param", "code"}}; an empty code is written as null.
+[[nodiscard]] std::string error_body(std::string_view type, std::string_view code,
+                                     std::string_view message);
 
 /// A provider without a wire: scripts, quota, latency, faults and counts. Time is a parameter, so
 /// the same engine answers in virtual time in process and over HTTP. Thread safe. Tokens are
@@ -115,10 +98,9 @@ class SimulatedEngine {
  private:
   [[nodiscard]] FaultKind next_fault();
   [[nodiscard]] double random();  ///< [0, 1)
+  [[nodiscard]] double latency_factor();
   void write_answer(ScriptAnswer scripted, const SimulatedRequest& request,
                     SimulatedAnswer& answer);
-  void fail(SimulatedAnswer& answer, int status, std::string_view type, std::string_view code,
-            std::string_view message);
   void refuse(SimulatedAnswer& answer, std::string_view model, const QuotaRefusal& refusal);
   void misbehave(SimulatedAnswer& answer);
 

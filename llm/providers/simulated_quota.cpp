@@ -8,12 +8,18 @@
 #include <moderato/core/name_table.hpp>
 
 // The law of the bucket, as the messages of real providers show it: a limit of L a minute is a
-// bucket of capacity C (L, or 10 s of it) that empties at L/60 a second, and
+// bucket of capacity C that empties at L/60 a second, and what a refusal states obeys
 //
-//   wait = (used + requested − C) · 60 / L        reset = used · 60 / L
+//   wait = (used + requested − L) · 60 / L        reset = (L − remaining) · 60 / L
 //
-// A request above the capacity but not above the limit passes when the bucket is empty, and leaves
-// debt.
+// with C = L. For example L = 200000, used = 193762, requested = 7653: wait = 0.4245 s.
+//
+// A bucket of 10 s (C = L/6) states its numbers in the same terms: used = L − room. To a client
+// that knows the law it is a minute's bucket that is never quite empty, and the law stays true. For
+// the windows only the stated wait is true; no law of refill could be.
+//
+// A request above the capacity but not above the limit passes when nothing is used, and leaves
+// debt. Stated numbers are whole: used is rounded up, so a client that waits as it is told fits.
 
 namespace moderato {
 namespace {
@@ -35,10 +41,6 @@ double capacity_of(std::int64_t limit, QuotaEvaluator evaluator) {
   return whole;
 }
 
-Duration nanoseconds(double count) {
-  return Duration(static_cast<Duration::rep>(std::ceil(std::max(count, 0.0))));
-}
-
 }  // namespace
 
 std::string_view to_string(QuotaEvaluator evaluator) noexcept {
@@ -51,28 +53,36 @@ std::optional<QuotaEvaluator> quota_evaluator_from_string(std::string_view name)
 QuotaMeter::QuotaMeter(std::int64_t limit, QuotaEvaluator evaluator)
     : limit_(limit), capacity_(capacity_of(limit, evaluator)), window_(window_of(evaluator)) {}
 
-double QuotaMeter::per_nanosecond() const noexcept {
-  return static_cast<double>(limit_) / minute;
+Duration QuotaMeter::refill_time(std::int64_t amount) const noexcept {
+  const double time = static_cast<double>(amount) * minute / static_cast<double>(limit_);
+  return Duration(static_cast<Duration::rep>(std::ceil(std::max(time, 0.0))));
 }
 
 void QuotaMeter::advance(Instant now) {
+  if (now <= at_) return;  // threads that read the clock first may come second
   if (windowed()) {
-    const auto index = [&](Instant at) { return at.time_since_epoch() / window_; };
-    if (index(now) != index(at_)) used_ = 0.0;
+    if (now.time_since_epoch() / window_ != at_.time_since_epoch() / window_) used_ = 0.0;
   } else {
-    used_ = std::max(0.0, used_ - static_cast<double>((now - at_).count()) * per_nanosecond());
+    const double gone = static_cast<double>((now - at_).count()) / minute;  // in minutes
+    used_ = std::max(0.0, used_ - gone * static_cast<double>(limit_));
   }
-  at_ = std::max(at_, now);
+  at_ = now;
 }
 
-std::optional<Duration> QuotaMeter::wait_for(Instant now, std::int64_t amount) {
-  if (amount > limit_) return std::nullopt;
+Duration QuotaMeter::left_of_window() const noexcept {
+  return window_ - at_.time_since_epoch() % window_;
+}
+
+bool QuotaMeter::fits(Instant now, std::int64_t amount) {
+  if (amount > limit_) return false;
   advance(now);
-  const double room = std::max(capacity_, static_cast<double>(amount));
-  const double excess = used_ + static_cast<double>(amount) - room;
-  if (excess <= 1e-6) return Duration::zero();
-  if (windowed()) return window_ - now.time_since_epoch() % window_;
-  return nanoseconds(excess / per_nanosecond());
+  const auto needed = static_cast<double>(amount);
+  return used_ + needed - std::max(capacity_, needed) <= 1e-6;
+}
+
+Duration QuotaMeter::wait(Instant now, std::int64_t amount) {
+  const std::int64_t missing = amount - remaining(now);
+  return windowed() ? left_of_window() : refill_time(missing);
 }
 
 void QuotaMeter::charge(Instant now, std::int64_t amount) {
@@ -80,19 +90,14 @@ void QuotaMeter::charge(Instant now, std::int64_t amount) {
   used_ += static_cast<double>(amount);
 }
 
-std::int64_t QuotaMeter::used(Instant now) {
-  advance(now);
-  return static_cast<std::int64_t>(std::ceil(used_));
-}
-
 std::int64_t QuotaMeter::remaining(Instant now) {
-  return std::max<std::int64_t>(static_cast<std::int64_t>(capacity_) - used(now), 0);
+  advance(now);
+  return static_cast<std::int64_t>(std::floor(capacity_ - used_ + 1e-6));
 }
 
 Duration QuotaMeter::reset(Instant now) {
-  advance(now);
-  if (windowed()) return window_ - now.time_since_epoch() % window_;
-  return nanoseconds(used_ / per_nanosecond());
+  const std::int64_t used = limit_ - remaining(now);
+  return windowed() ? left_of_window() : refill_time(used);
 }
 
 SimulatedQuota::SimulatedQuota(const SimulatedQuotaOptions& options) : options_(options) {
@@ -105,15 +110,13 @@ SimulatedQuota::SimulatedQuota(const SimulatedQuotaOptions& options) : options_(
 std::optional<QuotaRefusal> SimulatedQuota::admit(Instant now, std::int64_t tokens) {
   std::optional<QuotaRefusal> refusal;
   const auto check = [&](std::optional<QuotaMeter>& meter, const char* name, std::int64_t amount) {
-    if (!meter || refusal) return;
-    const auto wait = meter->wait_for(now, amount);
-    if (wait && *wait == Duration::zero()) return;
+    if (!meter || refusal || meter->fits(now, amount)) return;
     refusal = QuotaRefusal{.dimension = name,
                            .limit = meter->limit(),
-                           .used = meter->used(now),
+                           .used = meter->limit() - meter->remaining(now),
                            .requested = amount,
-                           .wait = wait.value_or(Duration::zero()),
-                           .too_large = !wait};
+                           .wait = meter->wait(now, amount),
+                           .too_large = amount > meter->limit()};
   };
   if (options_.max_in_flight > 0 && in_flight_ >= options_.max_in_flight) {
     refusal = QuotaRefusal{.dimension = "concurrency",
@@ -140,7 +143,7 @@ std::vector<std::pair<std::string, std::string>> SimulatedQuota::headers(Instant
     if (!meter) return;
     headers.emplace_back(fmt::format("x-ratelimit-limit-{}", name), std::to_string(meter->limit()));
     headers.emplace_back(fmt::format("x-ratelimit-remaining-{}", name),
-                         std::to_string(meter->remaining(now)));
+                         std::to_string(std::max<std::int64_t>(meter->remaining(now), 0)));
     headers.emplace_back(fmt::format("x-ratelimit-reset-{}", name),
                          quota_duration_text(meter->reset(now)));
   };
@@ -152,9 +155,8 @@ std::vector<std::pair<std::string, std::string>> SimulatedQuota::headers(Instant
 std::string quota_duration_text(Duration duration) {
   const auto millis = std::chrono::ceil<std::chrono::milliseconds>(duration).count();
   if (millis < 1000) return fmt::format("{}ms", millis);
-  if (millis >= 60'000)
-    return fmt::format("{}m{:g}s", millis / 60'000, static_cast<double>(millis % 60'000) / 1000.0);
-  return fmt::format("{:g}s", static_cast<double>(millis) / 1000.0);
+  const std::string minutes = millis < 60'000 ? "" : fmt::format("{}m", millis / 60'000);
+  return fmt::format("{}{:g}s", minutes, static_cast<double>(millis % 60'000) / 1000.0);
 }
 
 }  // namespace moderato

@@ -15,7 +15,7 @@ namespace moderato {
 enum class QuotaEvaluator : std::uint8_t {
   minute_bucket,      ///< A bucket that holds a minute's quota and refills evenly (OpenAI, Groq).
   ten_second_bucket,  ///< A bucket that holds 10 s of quota.
-  one_second_window,  ///< At most a second's share in each second (Azure).
+  one_second_window,  ///< At most a second's share in each second (Azure, with Azure's words).
   minute_counter,     ///< A counter that is reset at each full minute.
 };
 
@@ -34,25 +34,28 @@ struct SimulatedQuotaOptions {
   bool rejects_charged = false;
 };
 
-/// One dimension of a provider's quota, as the provider counts it: `used` of `capacity`, which
-/// comes back at `limit` a minute.
+/// One dimension of a provider's quota, as the provider counts it. Instants that go back count as
+/// the latest one.
 class QuotaMeter {
  public:
   QuotaMeter(std::int64_t limit, QuotaEvaluator evaluator);
 
-  /// Until `amount` fits; 0: now; nullopt: it never does.
-  [[nodiscard]] std::optional<Duration> wait_for(Instant now, std::int64_t amount);
+  [[nodiscard]] bool fits(Instant now, std::int64_t amount);
   void charge(Instant now, std::int64_t amount);
   [[nodiscard]] std::int64_t limit() const noexcept { return limit_; }
-  [[nodiscard]] std::int64_t used(Instant now);
+  /// What could be used now; negative: debt.
   [[nodiscard]] std::int64_t remaining(Instant now);
-  /// Until it is full again.
+  /// How long a request that does not fit is told to wait; after that it fits, if nothing else is
+  /// charged.
+  [[nodiscard]] Duration wait(Instant now, std::int64_t amount);
+  /// What the reset header states.
   [[nodiscard]] Duration reset(Instant now);
 
  private:
   void advance(Instant now);
   [[nodiscard]] bool windowed() const noexcept { return window_ > Duration::zero(); }
-  [[nodiscard]] double per_nanosecond() const noexcept;
+  [[nodiscard]] Duration refill_time(std::int64_t amount) const noexcept;
+  [[nodiscard]] Duration left_of_window() const noexcept;
 
   std::int64_t limit_;
   double capacity_;
@@ -65,10 +68,10 @@ class QuotaMeter {
 struct QuotaRefusal {
   std::string dimension{};  ///< "requests", "tokens", "concurrency".
   std::int64_t limit = 0;
-  std::int64_t used = 0;
+  std::int64_t used = 0;  ///< limit − what could be used now; may exceed the limit.
   std::int64_t requested = 0;
   Duration wait{};
-  bool too_large = false;  ///< It can never fit.
+  bool too_large = false;  ///< It can never fit; `wait` says nothing.
 };
 
 /// All dimensions of one key. Not thread safe; time is a parameter.
@@ -91,7 +94,7 @@ class SimulatedQuota {
   std::int64_t in_flight_ = 0;
 };
 
-/// A duration as OpenAI writes it: "424ms", "41.724s", "6m0s".
+/// A duration as OpenAI writes it, rounded up to a millisecond: "424ms", "41.724s", "6m0s".
 [[nodiscard]] std::string quota_duration_text(Duration duration);
 
 }  // namespace moderato

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <initializer_list>
@@ -131,19 +132,32 @@ Result<void> read_error(const Json& json, ScriptAnswer& answer, const std::strin
   const auto found = json.find("error");
   if (found == json.end()) return {};
   const std::string place = where + ".error";
-  if (auto ok = only_members(*found, {"status", "code", "message"}, place); !ok) return ok;
   std::optional<std::int64_t> status;
+  std::optional<std::string> type;
   std::optional<std::string> code;
   std::optional<std::string> message;
-  if (auto ok = read_number(*found, "status", status, place); !ok) return ok;
-  if (auto ok = read_text(*found, "code", code, place); !ok) return ok;
-  if (auto ok = read_text(*found, "message", message, place); !ok) return ok;
+  auto ok = only_members(*found, {"status", "type", "code", "message", "headers"}, place);
+  if (ok) ok = read_number(*found, "status", status, place);
+  if (ok) ok = read_text(*found, "type", type, place);
+  if (ok) ok = read_text(*found, "code", code, place);
+  if (ok) ok = read_text(*found, "message", message, place);
+  if (!ok) return ok;
   if (!status || *status < 400 || *status > 599) {
     return wrong(place + ".status must lie between 400 and 599");
   }
-  answer.error_status = static_cast<int>(*status);
-  answer.error_code = code.value_or("");
-  answer.error_message = message.value_or("scripted error");
+  ScriptError error{.status = static_cast<int>(*status),
+                    .type = type.value_or(*status < 500 ? "invalid_request_error" : "server_error"),
+                    .code = code.value_or(""),
+                    .message = message.value_or("This error is part of the script.")};
+  if (const auto headers = found->find("headers"); headers != found->end()) {
+    if (!headers->is_object()) return wrong(place + ".headers must be an object");
+    for (const auto& [name, value] : headers->items()) {
+      if (!value.is_string())
+        return wrong(fmt::format("{}.headers.{} must be a text", place, name));
+      error.headers.emplace_back(name, value.get<std::string>());
+    }
+  }
+  answer.error = std::move(error);
   return {};
 }
 
@@ -157,13 +171,11 @@ bool SimulatedScript::Rule::matches(const ScriptQuestion& question) const {
 
 Result<SimulatedScript::Rule> SimulatedScript::read_rule(const Json& json,
                                                          const std::string& where) {
-  const auto checked =
-      only_members(json, {"when", "reply", "tool_calls", "error", "delay_ms"}, where);
-  if (!checked) return tl::unexpected<Error>(checked.error());
   Rule rule;
   std::optional<std::string> reply;
   std::optional<std::int64_t> delay;
-  Result<void> ok;
+  auto ok = only_members(json, {"when", "reply", "tool_calls", "error", "delay_ms"}, where);
+  if (!ok) return tl::unexpected<Error>(ok.error());
   if (const auto when = json.find("when"); when != json.end()) {
     const std::string place = where + ".when";
     ok = only_members(*when, {"model", "contains", "turn", "role"}, place);
@@ -177,9 +189,9 @@ Result<SimulatedScript::Rule> SimulatedScript::read_rule(const Json& json,
   if (ok) ok = read_tool_calls(json, rule.answer, where);
   if (ok) ok = read_error(json, rule.answer, where);
   if (!ok) return tl::unexpected<Error>(ok.error());
-  if (!reply && rule.answer.tool_calls.empty() && rule.answer.error_status == 0) {
-    return wrong(where + " answers nothing: give it reply, tool_calls or error");
-  }
+  const int answers =
+      (reply ? 1 : 0) + (rule.answer.tool_calls.empty() ? 0 : 1) + (rule.answer.error ? 1 : 0);
+  if (answers != 1) return wrong(where + " must have one of reply, tool_calls and error");
   rule.answer.text = reply.value_or("");
   rule.answer.delay = std::chrono::milliseconds(delay.value_or(0));
   return rule;

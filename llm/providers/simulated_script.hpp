@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <moderato/core/message.hpp>
@@ -21,14 +22,21 @@ struct ScriptQuestion {
   std::string_view tool{};  ///< Name of the first tool that is offered; empty: none.
 };
 
+/// An HTTP error instead of an answer.
+struct ScriptError {
+  int status = 500;
+  std::string type{};
+  std::string code{};
+  std::string message{};
+  std::vector<std::pair<std::string, std::string>> headers{};
+};
+
 /// What a script answers.
 struct ScriptAnswer {
   std::string text{};
   std::vector<ToolCall> tool_calls{};
-  Duration delay{};      ///< Added to the latency law.
-  int error_status = 0;  ///< Not 0: an HTTP error instead of an answer.
-  std::string error_code{};
-  std::string error_message{};
+  Duration delay{};  ///< Added to the latency law.
+  std::optional<ScriptError> error{};
 };
 
 /// Answers of the simulated provider. The model's name chooses one of the built-in scripts:
@@ -42,9 +50,15 @@ class SimulatedScript {
  public:
   SimulatedScript() = default;
 
-  /// Reads {"rules": [{"when": {"model", "contains", "turn", "role"}, "reply" | "tool_calls" |
-  /// "error", "delay_ms"}, …]}: the first rule whose conditions all hold answers; without one the
-  /// built-in scripts do. `turn` counts replies from 1. Errors name the rule and the member.
+  /// Reads {"rules": [RULE, …]}: the first rule whose conditions all hold answers; where none
+  /// does, the built-in scripts do.
+  ///   {"when": {"contains": "weather", "turn": 1, "model": "gpt-4o", "role": "user"},
+  ///    "tool_calls": [{"name": "get_weather", "arguments": {"city": "Oslo"}}], "delay_ms": 300}
+  ///   {"reply": "Here is the contract."}
+  ///   {"error": {"status": 429, "type": "requests", "code": "rate_limit_exceeded",
+  ///              "message": "Slower.", "headers": {"retry-after": "20"}}}
+  /// Every condition may be left out; `contains` and `role` look at the last message, `turn` is the
+  /// number of the reply from 1. A configuration error names the rule and the member.
   [[nodiscard]] static Result<SimulatedScript> from_json(std::string_view text,
                                                          std::string_view name = "script");
 
