@@ -17,35 +17,35 @@ tl::unexpected<Error> wrong(std::string text) {
   return fail(ErrorCode::invalid_request, std::move(text));
 }
 
-std::int64_t characters_of(const dom::element& content) {
-  if (content.is_string()) return static_cast<std::int64_t>(content.get_string().value().size());
-  std::int64_t count = 0;
+/// The text of a message's content, where it is a text or has parts; `joined` holds the latter.
+std::string_view text_of(const dom::element& content, std::string& joined) {
+  if (content.is_string()) return content.get_string().value();
+  joined.clear();
   if (content.is_array()) {
     for (const dom::element part : content.get_array()) {
       std::string_view text;
-      if (part["text"].get(text) == simdjson::SUCCESS) count += static_cast<std::int64_t>(text.size());
+      if (part["text"].get(text) == simdjson::SUCCESS) joined += text;
     }
   }
-  return count;
+  return joined;
 }
 
-Result<void> read_messages(const dom::element& body, ChatCompletionRequest& read) {
+Result<void> read_messages(const dom::element& body, SimulatedRequest& read, std::string& joined) {
   dom::array messages;
   if (body["messages"].get(messages) != simdjson::SUCCESS || messages.size() == 0) {
     return wrong("'messages' must be an array with at least one message");
   }
-  auto& question = read.request.question;
+  ScriptQuestion& question = read.question;
   for (const dom::element message : messages) {
-    std::string_view role;
-    if (message["role"].get(role) != simdjson::SUCCESS) return wrong("a message has no 'role'");
-    if (role == "assistant") ++question.replies_so_far;
-    ++read.request.messages;
-    question.last_role = role;
-    question.last_text = {};
+    if (message["role"].get(question.last_role) != simdjson::SUCCESS) {
+      return wrong(fmt::format("messages[{}] has no 'role'", read.messages));
+    }
+    if (question.last_role == "assistant") ++question.replies_so_far;
+    ++read.messages;
     dom::element content;
-    if (message["content"].get(content) != simdjson::SUCCESS) continue;
-    read.request.prompt_characters += characters_of(content);
-    if (content.is_string()) question.last_text = content.get_string().value();
+    const bool has_content = message["content"].get(content) == simdjson::SUCCESS;
+    question.last_text = has_content ? text_of(content, joined) : std::string_view();
+    read.prompt_characters += static_cast<std::int64_t>(question.last_text.size());
   }
   return {};
 }
@@ -89,7 +89,9 @@ Result<ChatCompletionRequest> ChatCompletionReader::read(std::string& body) {
   if (document["model"].get(read.request.question.model) != simdjson::SUCCESS) {
     return wrong("you must provide a model parameter");
   }
-  if (auto ok = read_messages(document, read); !ok) return tl::unexpected<Error>(ok.error());
+  if (auto ok = read_messages(document, read.request, last_text_); !ok) {
+    return tl::unexpected<Error>(ok.error());
+  }
   (void)document["stream"].get(read.stream);
   (void)document["stream_options"]["include_usage"].get(read.stream_usage);
   std::int64_t most = 0;

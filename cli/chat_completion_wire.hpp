@@ -10,24 +10,24 @@
 
 namespace moderato {
 
-/// What the server reads of a chat completions request. The views live as long as the parser's
-/// document.
+/// What the server reads of a chat completions request.
 struct ChatCompletionRequest {
-  SimulatedRequest request{};
+  SimulatedRequest request{};  ///< Its texts live until the reader reads again.
   bool stream = false;
   bool stream_usage = false;
-  std::string last_text{};  ///< Backs request.question.last_text where content has parts.
 };
 
-/// Reads requests; one for each connection, so that its buffers are used again.
+/// Reads requests, one at a time; its buffers are used again. The whole body is checked (hence
+/// simdjson's DOM and not its on-demand reader, which skips what nobody asks for): a provider that
+/// takes broken JSON would hide the faults of its clients.
 class ChatCompletionReader {
  public:
-  /// `body` needs simdjson::SIMDJSON_PADDING bytes of capacity behind its end. The error is the text
-  /// for the client.
+  /// The error's message is the text for the client. The body is left as it is, with more capacity.
   [[nodiscard]] Result<ChatCompletionRequest> read(std::string& body);
 
  private:
   simdjson::dom::parser parser_;
+  std::string last_text_;  // where the last message's content has parts
 };
 
 /// The JSON of a whole answer.

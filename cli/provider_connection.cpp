@@ -36,7 +36,9 @@ void append_body(std::string& out, std::string_view body) {
   out += body;
 }
 
-std::string chunk(std::string_view bytes) { return fmt::format("{:x}\r\n{}\r\n", bytes.size(), bytes); }
+std::string chunk(std::string_view bytes) {
+  return fmt::format("{:x}\r\n{}\r\n", bytes.size(), bytes);
+}
 
 }  // namespace
 
@@ -63,20 +65,21 @@ ProviderConnection::~ProviderConnection() {
 }
 
 void ProviderConnection::finish(bool delivered) {
-  if (answer_) service_->engine.finished(*answer_, delivered);
-  answer_.reset();
+  if (unfinished_) service_->engine.finished(answer_, delivered);
+  unfinished_ = false;
 }
 
 void ProviderConnection::read() {
   parser_.emplace();
   parser_->body_limit(most_body_bytes);
-  http::async_read(socket_, buffer_, *parser_, [self = shared_from_this()](Error error, std::size_t) {
-    if (!error) return self->handle();
-    if (error == http::error::body_limit) {
-      self->keep_alive_ = false;
-      self->refuse(413, "request_too_large", "The request body is too large.");
-    }
-  });
+  http::async_read(socket_, buffer_, *parser_,
+                   [self = shared_from_this()](Error error, std::size_t) {
+                     if (!error) return self->handle();
+                     if (error == http::error::body_limit) {
+                       self->keep_alive_ = false;
+                       self->refuse(413, "request_too_large", "The request body is too large.");
+                     }
+                   });
 }
 
 void ProviderConnection::handle() {
@@ -84,10 +87,9 @@ void ProviderConnection::handle() {
   keep_alive_ = request.keep_alive();
   std::string_view path(request.target().data(), request.target().size());
   path = path.substr(0, path.find('?'));
-  if (path.substr(0, 3) == "/v1") path.remove_prefix(3);
+  if (path.substr(0, 4) == "/v1/") path.remove_prefix(3);
   const auto& key = service_->options.api_key;
-  if (!key.empty() && path != "/stats" &&
-      request[http::field::authorization] != "Bearer " + key) {
+  if (!key.empty() && path != "/stats" && request[http::field::authorization] != "Bearer " + key) {
     return refuse(401, "invalid_api_key", "Incorrect API key provided.");
   }
   if (path == "/chat/completions" && request.method() == http::verb::post) return complete();
@@ -103,98 +105,106 @@ void ProviderConnection::handle() {
 }
 
 void ProviderConnection::complete() {
-  auto request = reader_.read(parser_->get().body());
+  auto request = service_->reader.read(parser_->get().body());
   if (!request) return refuse(400, "", request.error().message);
   model_ = request->request.question.model;
   stream_ = request->stream;
   stream_usage_ = request->stream_usage;
   answer_ = service_->engine.answer(SteadyClock().now(), request->request);
-  if (answer_->fault == FaultKind::stall) return watch_for_close();
-  if (answer_->fault == FaultKind::reset) {
+  unfinished_ = true;
+  if (answer_.fault == FaultKind::stall) return watch_for_close();
+  if (answer_.fault == FaultKind::reset) {
     boost::system::error_code ignored;
     socket_.set_option(asio::socket_base::linger(true, 0), ignored);  // RST instead of FIN
     socket_.close(ignored);
     return;
   }
-  const bool whole = !stream_ && answer_->status == 200;
-  after(answer_->first_token + (whole ? answer_->per_token * answer_->usage.output : Duration{}),
-        &ProviderConnection::answer_completion);
-}
-
-void ProviderConnection::answer_completion() {
-  if (answer_->status == 200 && stream_) return send_stream_head();
-  send_whole();
+  const bool streamed = stream_ && answer_.status == 200;
+  after(answer_.first_token + (streamed ? Duration::zero() : answer_.text_time),
+        streamed ? &ProviderConnection::send_stream_head : &ProviderConnection::send_whole);
 }
 
 void ProviderConnection::send_whole() {
-  out_.clear();
   const bool broken =
-      answer_->fault == FaultKind::truncated || answer_->fault == FaultKind::malformed_stream;
-  append_head(out_, answer_->status, &*answer_, keep_alive_ && !broken);
-  if (answer_->status != 200) {
-    append_body(out_, answer_->error_body);
-  } else {
-    std::string body = chat_completion(*answer_, model_);
-    if (answer_->fault == FaultKind::malformed_stream) body.insert(body.size() / 2, "}{\"");
-    append_body(out_, body);
-    if (answer_->fault == FaultKind::truncated) out_.resize(out_.size() - body.size() / 2);
-  }
+      answer_.fault == FaultKind::truncated || answer_.fault == FaultKind::malformed_stream;
   if (broken) keep_alive_ = false;
-  write(std::move(out_), &ProviderConnection::next_request);
+  out_.clear();
+  append_head(out_, answer_.status, &answer_, keep_alive_);
+  if (answer_.status != 200) {
+    append_body(out_, answer_.error_body);
+  } else {
+    std::string body = chat_completion(answer_, model_);
+    if (answer_.fault == FaultKind::malformed_stream) body.insert(body.size() / 2, "}{\"");
+    append_body(out_, body);
+    if (answer_.fault == FaultKind::truncated) out_.resize(out_.size() - body.size() / 2);
+  }
+  finish(true);
+  write(&ProviderConnection::next_request);
 }
 
 void ProviderConnection::send_stream_head() {
+  const bool truncated = answer_.fault == FaultKind::truncated;
   out_.clear();
-  append_head(out_, 200, &*answer_, keep_alive_);
+  append_head(out_, 200, &answer_, keep_alive_);
   out_ += "Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
-  pieces_ = chat_completion_events(*answer_, model_, stream_usage_);
-  if (answer_->fault == FaultKind::truncated) pieces_.resize(pieces_.size() / 2);
-  if (answer_->fault == FaultKind::malformed_stream) {
+  pieces_ = chat_completion_events(answer_, model_, stream_usage_);
+  if (answer_.fault == FaultKind::malformed_stream) {
     pieces_[pieces_.size() / 2] = "data: {\"choices\": [{]\n\n";
   }
+  if (truncated) pieces_.resize(pieces_.size() / 2);
+  for (std::string& piece : pieces_) piece = chunk(piece);
+  if (truncated) {
+    keep_alive_ = false;
+  } else {
+    pieces_.back() += "0\r\n\r\n";
+  }
   next_piece_ = 0;
-  write(std::move(out_), &ProviderConnection::send_pieces);
+  write(&ProviderConnection::send_pieces);
 }
 
 void ProviderConnection::send_pieces() {
-  if (next_piece_ == pieces_.size()) {
-    if (answer_->fault == FaultKind::truncated) {  // the end of the chunked body never comes
-      boost::system::error_code ignored;
-      socket_.shutdown(asio::socket_base::shutdown_both, ignored);
-      return;
-    }
-    return write("0\r\n\r\n", &ProviderConnection::next_request);
-  }
-  std::string bytes = chunk(pieces_[next_piece_++]);
-  const bool together =
-      !service_->options.packet_for_each_piece && answer_->per_token == Duration::zero();
-  while (together && next_piece_ < pieces_.size()) bytes += chunk(pieces_[next_piece_++]);
-  out_ = std::move(bytes);
-  after(answer_->per_token, [](ProviderConnection& self) {
-    self.write(std::move(self.out_), &ProviderConnection::send_pieces);
-  });
+  if (next_piece_ == pieces_.size()) return next_request();
+  const Duration step = answer_.text_time / static_cast<Duration::rep>(pieces_.size());
+  const bool together = !service_->options.packet_for_each_piece && step == Duration::zero();
+  out_.clear();
+  do {
+    out_ += pieces_[next_piece_++];
+  } while (together && next_piece_ < pieces_.size());
+  after(step, &ProviderConnection::write_pieces);
+}
+
+void ProviderConnection::write_pieces() {
+  if (next_piece_ == pieces_.size()) finish(true);
+  write(&ProviderConnection::send_pieces);
 }
 
 void ProviderConnection::watch_for_close() {
-  socket_.async_wait(asio::ip::tcp::socket::wait_read,
-                     [self = shared_from_this()](Error) { /* the client gave up: let go of it */ });
-}
-
-void ProviderConnection::after(Duration delay, const std::function<void(ProviderConnection&)>& next) {
-  if (delay <= Duration::zero()) return next(*this);
-  timer_.expires_after(delay);
-  timer_.async_wait([self = shared_from_this(), next](Error error) {
-    if (!error) next(*self);
+  if (watching_) return;
+  watching_ = true;
+  socket_.async_wait(asio::ip::tcp::socket::wait_read, [self = shared_from_this()](Error error) {
+    self->watching_ = false;
+    char byte = 0;
+    const auto peeked = error ? 1 : ::recv(self->socket_.native_handle(), &byte, 1, MSG_PEEK);
+    if (peeked <= 0) self->timer_.cancel();  // and nobody holds the connection any more
   });
 }
 
-void ProviderConnection::write(std::string bytes, void (ProviderConnection::*next)()) {
-  out_ = std::move(bytes);
+void ProviderConnection::after(Duration delay, Step next) {
+  if (delay <= Duration::zero()) return (this->*next)();
+  watch_for_close();
+  timer_.expires_after(delay);
+  timer_.async_wait([self = shared_from_this(), next](Error error) {
+    if (!error) (*self.*next)();
+  });
+}
+
+void ProviderConnection::write(Step next) {
   // Nearly every answer fits the socket's buffer: one system call, no wait, no handler.
-  const auto sent = ::send(socket_.native_handle(), out_.data(), out_.size(),
-                           MSG_DONTWAIT | MSG_NOSIGNAL);
+  const auto sent =
+      ::send(socket_.native_handle(), out_.data(), out_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
   if (sent == static_cast<ssize_t>(out_.size())) {
-    return asio::post(socket_.get_executor(), [self = shared_from_this(), next] { (*self.*next)(); });
+    return asio::post(socket_.get_executor(),
+                      [self = shared_from_this(), next] { (*self.*next)(); });
   }
   const std::size_t done = sent > 0 ? static_cast<std::size_t>(sent) : 0;
   asio::async_write(socket_, asio::buffer(out_) + done,
@@ -207,24 +217,20 @@ void ProviderConnection::respond(int status, std::string_view body) {
   out_.clear();
   append_head(out_, status, nullptr, keep_alive_);
   append_body(out_, body);
-  write(std::move(out_), &ProviderConnection::next_request);
+  write(&ProviderConnection::next_request);
 }
 
 void ProviderConnection::refuse(int status, std::string_view code, std::string_view message) {
-  const Json error{{"message", message},
-                   {"type", "invalid_request_error"},
-                   {"param", nullptr},
-                   {"code", code.empty() ? Json() : Json(code)}};
-  respond(status, dump_json(Json{{"error", error}}));
+  respond(status, error_body("invalid_request_error", code, message));
 }
 
 void ProviderConnection::next_request() {
-  finish(true);
+  boost::system::error_code ignored;
   if (!keep_alive_) {
-    boost::system::error_code ignored;
     socket_.shutdown(asio::socket_base::shutdown_send, ignored);
     return;
   }
+  if (watching_) socket_.cancel(ignored);
   if (buffer_.capacity() > kept_buffer_bytes && buffer_.size() == 0) {
     buffer_ = boost::beast::flat_buffer();
   }

@@ -6,7 +6,6 @@
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <chrono>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,6 +20,7 @@ namespace moderato {
 struct ProviderService {
   ProviderServerOptions options;
   SimulatedEngine engine;
+  ChatCompletionReader reader;
   std::int64_t connections = 0;
   std::int64_t peak_connections = 0;
   std::int64_t accepted = 0;
@@ -31,8 +31,8 @@ struct ProviderService {
   [[nodiscard]] Json stats() const;
 };
 
-/// One client: reads a request, answers it, reads the next. Callbacks rather than fibers: ten thousand
-/// idle connections then cost a socket and a small object each.
+/// One client: reads a request, answers it, reads the next. Callbacks rather than fibers: ten
+/// thousand idle connections then cost a socket and a small object each.
 class ProviderConnection : public std::enable_shared_from_this<ProviderConnection> {
  public:
   ProviderConnection(boost::asio::ip::tcp::socket socket, std::shared_ptr<ProviderService> service);
@@ -44,33 +44,41 @@ class ProviderConnection : public std::enable_shared_from_this<ProviderConnectio
 
  private:
   using Error = boost::system::error_code;
+  using Step = void (ProviderConnection::*)();
 
   void read();
   void handle();
   void complete();
-  void answer_completion();
   void send_whole();
   void send_stream_head();
   void send_pieces();
-  void after(Duration delay, const std::function<void(ProviderConnection&)>& next);
-  void write(std::string bytes, void (ProviderConnection::*next)());
+  void write_pieces();
   void respond(int status, std::string_view body);
   void refuse(int status, std::string_view code, std::string_view message);
   void next_request();
-  void finish(bool delivered);
+
+  /// Goes on with `next` after the delay; a client that leaves meanwhile is let go at once.
+  void after(Duration delay, Step next);
+  /// Sends out_, then goes on with `next`.
+  void write(Step next);
   void watch_for_close();
+  /// Ends the answer, if there is one. Called before its last bytes leave: whoever has them finds
+  /// the slot free and the answer counted.
+  void finish(bool delivered);
 
   boost::asio::ip::tcp::socket socket_;
   const std::shared_ptr<ProviderService> service_;
   boost::asio::steady_timer timer_;
   boost::beast::flat_buffer buffer_;
   std::optional<boost::beast::http::request_parser<boost::beast::http::string_body>> parser_;
-  ChatCompletionReader reader_;
   std::string out_;
   bool keep_alive_ = true;
 
+  bool watching_ = false;
+
   // The answer under way.
-  std::optional<SimulatedAnswer> answer_;
+  SimulatedAnswer answer_{};
+  bool unfinished_ = false;
   std::string model_;
   bool stream_ = false;
   bool stream_usage_ = false;

@@ -18,14 +18,13 @@ struct ProviderServerOptions {
   std::string api_key{};
 };
 
-/// The simulated provider as an HTTP server that speaks chat completions: POST [/v1]/chat/completions
-/// (whole and streamed answers), GET [/v1]/models, GET /stats (its own counts). On a thread of its own,
-/// on loopback only.
+/// The simulated provider as an HTTP server that speaks chat completions: POST
+/// [/v1]/chat/completions (whole and streamed answers), GET [/v1]/models, GET /stats (its own
+/// counts). On a thread of its own, on loopback only. Thread safe, except for stop().
 class ProviderServer {
  public:
   /// Listens at once. Throws std::runtime_error if the port cannot be had (the text says why).
   explicit ProviderServer(ProviderServerOptions options = {});
-  /// Closes all connections and joins the thread.
   ~ProviderServer();
   ProviderServer(const ProviderServer&) = delete;
   ProviderServer& operator=(const ProviderServer&) = delete;
@@ -36,14 +35,12 @@ class ProviderServer {
   [[nodiscard]] SimulatedStats stats() const;
   /// As GET /stats gives it: the engine's counts and the connections.
   [[nodiscard]] Json stats_json() const;
-  /// Waits until stop() is called; for a program that does nothing else.
-  void wait();
-  /// Ends wait(). May be called from a signal handler's thread.
+  /// Closes the port and all connections; the counts stay. Also done by the destructor.
   void stop();
 
  private:
   class State;
-  std::shared_ptr<State> state_;
+  std::unique_ptr<State> state_;
 };
 
 }  // namespace moderato
