@@ -1,0 +1,115 @@
+#include "functions.hpp"
+
+#include <fmt/core.h>
+
+#include <functional>
+#include <map>
+#include <stdexcept>
+
+#include <moderato/agents/carryover.hpp>
+#include <moderato/agents/conversable_agent.hpp>
+#include <moderato/agents/prompt.hpp>
+#include <moderato/agents/summary.hpp>
+#include <moderato/agents/tool_json.hpp>
+
+#include "recorder.hpp"
+
+namespace moderato::conformance {
+namespace {
+
+Message parsed_message(Value message) {
+  if (!message.contains("role")) message["role"] = "user";
+  if (!message.contains("content")) message["content"] = nullptr;
+  auto parsed = message_from_json(as_json(message));
+  if (!parsed) throw std::invalid_argument(parsed.error().message);
+  return std::move(*parsed);
+}
+
+Content parsed_content(const Value& args) {
+  return parsed_message({{"content", args.at("content")}}).content;
+}
+
+// Our items are texts and messages; Python's str() of other things is said here.
+Carryover parsed_carryover(const Value& given) {
+  if (given.is_null()) return {};
+  if (given.is_string()) return Carryover(given.get<std::string>());
+  if (!given.is_array()) throw std::invalid_argument("a carryover is a text or a list");
+  std::vector<Carryover::Item> items;
+  for (const Value& item : given) {
+    if (item.is_string()) {
+      items.emplace_back(item.get<std::string>());
+    } else if (item.is_object() && item.contains("content")) {
+      items.emplace_back(parsed_message(item));
+    } else {
+      items.emplace_back(item.is_null() ? std::string("None") : item.dump());
+    }
+  }
+  return Carryover(std::move(items));
+}
+
+Value opening(const Value& args) {
+  const Value& message = args.at("message");
+  if (message.is_array()) throw std::invalid_argument("a message is a text or an object");
+  const Carryover carryover = parsed_carryover(args.value("carryover", Value()));
+  if (message.is_string()) {
+    return with_carryover(Message::user(message.get<std::string>()), carryover).text();
+  }
+  Value whole = as_value(with_carryover(parsed_message(message), carryover));
+  if (!message.contains("role")) whole.erase("role");
+  if (!message.contains("content")) whole.erase("content");
+  return whole;
+}
+
+Value valid_name(const Value& args) {
+  const std::string name = args.at("name");
+  Tool(RawTool{.definition = {.name = name}});  // throws for a name that is none
+  return name;
+}
+
+using Function = std::function<Value(const Value& args)>;
+
+const std::map<std::string, Function, std::less<>>& functions() {
+  static const std::map<std::string, Function, std::less<>> table{
+      {"content_str", [](const Value& args) { return parsed_content(args).text(); }},
+      {"normalize_name",
+       [](const Value& args) { return normalized_name(args.at("name").get<std::string>()); }},
+      {"assert_valid_name", valid_name},
+      {"format_json_str",
+       [](const Value& args) { return repair_json(args.at("text").get<std::string>()); }},
+      {"serialize_result",
+       [](const Value& args) { return result_text(as_json(args.at("value"))); }},
+      {"carryover", opening},
+      {"summary_last_msg",
+       [](const Value& args) { return last_message_summary(parsed_content(args)); }},
+      {"default_termination",
+       [](const Value& args) {
+         return default_termination_message().matches(parsed_message(args.at("message")));
+       }},
+  };
+  return table;
+}
+
+}  // namespace
+
+FunctionOutcome run_function(const Value& entry) {
+  FunctionOutcome outcome;
+  const std::string name = entry.at("fn");
+  const auto found = functions().find(name);
+  if (found == functions().end()) {
+    outcome.supported = false;
+    return outcome;
+  }
+  if (name == "summary_last_msg") outcome.tag = "summary-strips-inside-words";
+  const bool raises = entry.contains("raises");
+  try {
+    const Value result = found->second(entry.at("args"));
+    outcome.difference = raises ? fmt::format("expected {}, got {}",
+                                              entry["raises"].get<std::string>(), result.dump())
+                                : first_difference(entry.at("result"), result, {});
+  } catch (const std::invalid_argument& error) {
+    if (!raises) outcome.difference = fmt::format("unexpected error: {}", error.what());
+  }
+  return outcome;
+}
+
+}  // namespace moderato::conformance

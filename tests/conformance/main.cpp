@@ -1,0 +1,135 @@
+// Runs recorded conversations of AutoGen 0.2 (see the recordings' README for the format) and
+// compares every history, request, prompt, counter, summary and event with ours.
+//
+//   conformance FOLDER [TOPIC…]
+//
+// Without topics: those that we claim. Exits 0 if nothing differs but what the table in quirks.cpp
+// says is fixed on purpose; 1 otherwise; 2 for wrong arguments; 77 if the folder is not there.
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "comparison.hpp"
+#include "functions.hpp"
+#include "quirks.hpp"
+#include "scenario.hpp"
+
+namespace {
+
+using namespace moderato::conformance;
+
+constexpr int skipped_exit = 77;
+const std::vector<std::string> claimed_topics{"roles", "termination", "human",    "caps",
+                                              "turns", "init",        "summary",  "replies",
+                                              "tools", "random-two",  "functions"};
+
+struct Tally {
+  int total = 0;
+  int passed = 0;
+  int fixed = 0;
+  int ignored_fields = 0;
+  std::map<std::string, int> unsupported{};
+  std::vector<std::string> failures{};
+};
+
+// A difference counts as fixed on purpose if a tag of the vector says so.
+bool may_differ(const Value& tags) {
+  return std::any_of(tags.begin(), tags.end(), [](const Value& tag) {
+    const Quirk* quirk = find_quirk(tag.get<std::string>());
+    return quirk != nullptr && quirk->treatment == Treatment::fixed;
+  });
+}
+
+void count(Tally& tally, const std::string& id, const Value& tags,
+           const std::optional<std::string>& difference) {
+  ++tally.total;
+  if (!difference) {
+    ++tally.passed;
+  } else if (may_differ(tags)) {
+    ++tally.fixed;
+  } else {
+    tally.failures.push_back(id + "\n    " + *difference);
+  }
+}
+
+void run_vector(Tally& tally, const Value& vector) {
+  const std::string id = vector.at("id");
+  if (const auto part = unsupported_part(vector.at("scenario"))) {
+    ++tally.unsupported[*part];
+    return;
+  }
+  Value tags = vector.value("quirks", Value::array());
+  const auto loose = vector.value("python_text", std::vector<std::string>{});
+  std::optional<std::string> difference;
+  try {
+    Value expected = expected_observation(vector.at("expect"));
+    auto [observed, fixed] = run_scenario(vector.at("scenario"));
+    tags.insert(tags.end(), fixed.begin(), fixed.end());
+    const bool expected_some = drop_ignored_fields(expected);
+    if (drop_ignored_fields(observed) || expected_some) ++tally.ignored_fields;
+    difference = first_difference(expected, observed, loose);
+  } catch (const std::exception& error) {
+    difference = fmt::format("the runner failed: {}", error.what());
+  }
+  count(tally, id, tags, difference);
+}
+
+void run_entry(Tally& tally, const Value& entry) {
+  const FunctionOutcome outcome = run_function(entry);
+  if (!outcome.supported) {
+    ++tally.unsupported[entry.at("fn").get<std::string>()];
+    return;
+  }
+  const Value tags = outcome.tag.empty() ? Value::array() : Value::array({outcome.tag});
+  count(tally, entry.at("id"), tags, outcome.difference);
+}
+
+bool run_topic(const std::filesystem::path& file, const std::string& topic) {
+  std::ifstream in(file);
+  if (!in) {
+    fmt::print(stderr, "conformance: no such topic: {}\n", file.string());
+    return false;
+  }
+  const Value recorded = Value::parse(in);
+  Tally tally;
+  for (const Value& vector : recorded.value("vectors", Value::array())) run_vector(tally, vector);
+  for (const Value& entry : recorded.value("entries", Value::array())) run_entry(tally, entry);
+
+  fmt::print("{} {}/{}, fixed {}, ignored-fields {}", topic, tally.passed, tally.total, tally.fixed,
+             tally.ignored_fields);
+  int unsupported = 0;
+  std::string parts;
+  for (const auto& [part, times] : tally.unsupported) {
+    unsupported += times;
+    parts += (parts.empty() ? "" : ", ") + part;
+  }
+  if (unsupported > 0) fmt::print(", not built yet {} ({})", unsupported, parts);
+  fmt::print("\n");
+  for (const std::string& failure : tally.failures) fmt::print("  FAILED {}\n", failure);
+  return tally.failures.empty();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2) {
+    fmt::print(stderr, "usage: conformance FOLDER [TOPIC…]\n");
+    return 2;
+  }
+  const std::filesystem::path folder = argv[1];
+  if (!std::filesystem::is_directory(folder)) {
+    fmt::print("skipped: the recordings are not there: \"{}\"\n", folder.string());
+    return skipped_exit;
+  }
+  std::vector<std::string> topics(argv + 2, argv + argc);
+  if (topics.empty()) topics = claimed_topics;
+  bool good = true;
+  for (const std::string& topic : topics)
+    good = run_topic(folder / (topic + ".json"), topic) && good;
+  return good ? 0 : 1;
+}

@@ -1,0 +1,217 @@
+#include "recorder.hpp"
+
+#include <fmt/core.h>
+
+#include <stdexcept>
+
+#include <moderato/agents/conversable_agent.hpp>
+
+namespace moderato::conformance {
+namespace {
+
+std::int64_t words_in(std::string_view text) {
+  std::int64_t words = 0;
+  bool inside = false;
+  for (const char byte : text) {
+    const bool space = byte == ' ' || byte == '\n' || byte == '\t' || byte == '\r';
+    if (!space && !inside) ++words;
+    inside = !space;
+  }
+  return words;
+}
+
+Error scripted_error(const Value& error) {
+  if (error.value("timeout", false)) {
+    return {.code = ErrorCode::timeout, .message = "scripted timeout"};
+  }
+  if (error.value("connection", false)) {
+    return {.code = ErrorCode::connection, .message = "scripted connection error"};
+  }
+  const int status = error.value("status", 500);
+  ErrorCode code = ErrorCode::server_error;
+  if (status == 400 || status == 422) code = ErrorCode::invalid_request;
+  if (status == 401 || status == 403) code = ErrorCode::authentication;
+  if (status == 404) code = ErrorCode::not_found;
+  if (status == 429) code = ErrorCode::rate_limited;
+  return {.code = code, .message = error.value("message", "scripted error"), .http_status = status};
+}
+
+class ScriptedModel final : public Provider {
+ public:
+  ScriptedModel(std::shared_ptr<Recorder> recorder, std::string agent, const Value& model)
+      : recorder_(std::move(recorder)),
+        agent_(std::move(agent)),
+        replies_(model.at("replies")),
+        on_exhausted_(model.value("on_exhausted", "error")),
+        name_(model.value("model", agent_ + "-model")) {}
+
+  ProviderOutcome send(const ProviderRequest& request, const CallContext& context) override {
+    recorder_->trace.push_back({"model", agent_});
+    Value call{{"agent", agent_}, {"messages", Value::array()}};
+    for (const MessagePtr& message : request.request.messages) {
+      call["messages"].push_back(as_value(**message));
+    }
+    if (request.request.tools) {
+      for (const ToolDefinition& tool : *request.request.tools) call["tools"].push_back(tool.name);
+    }
+    if (context.purpose == Purpose::summary) call["for"] = "summary";
+    if (const auto& temperature = request.request.sampling.temperature) {
+      call["params"]["temperature"] = *temperature;
+    }
+    if (request.max_output_tokens) call["params"]["max_tokens"] = *request.max_output_tokens;
+    const Value* reply = next();
+    if (reply == nullptr) {
+      call["exhausted"] = true;
+      recorder_->model_script_ended = true;
+    }
+    recorder_->model_calls.push_back(std::move(call));
+    return outcome(reply, request.request);
+  }
+
+  [[nodiscard]] std::string_view name() const noexcept override { return "conformance"; }
+  [[nodiscard]] std::string_view model() const noexcept override { return name_; }
+  [[nodiscard]] std::string quota_key() const override { return "conformance/" + agent_; }
+
+ private:
+  const Value* next() {
+    if (position_ == replies_.size()) {
+      if (replies_.empty() || on_exhausted_ == "error") return nullptr;
+      position_ = on_exhausted_ == "cycle" ? 0 : replies_.size() - 1;
+    }
+    return &replies_[position_++];
+  }
+
+  static ProviderOutcome outcome(const Value* reply, const ModelRequest& request) {
+    ProviderOutcome outcome;
+    outcome.reached = Reached::answered;
+    outcome.http_status = 200;
+    if (reply == nullptr) {
+      outcome.reply = fail(ErrorCode::invalid_request, "the model script has ended");
+      return outcome;
+    }
+    if (reply->is_object() && reply->contains("error")) {
+      Error error = scripted_error((*reply)["error"]);
+      outcome.http_status = error.http_status;
+      outcome.reply = fail(std::move(error));
+      return outcome;
+    }
+    if (reply->is_object() && reply->value("interrupt", false)) {
+      outcome.reply = fail(ErrorCode::cancelled, "interrupted");
+      return outcome;
+    }
+    Value message = reply->is_object() ? *reply : Value{{"content", *reply}};
+    message["role"] = "assistant";
+    if (!message.contains("content")) message["content"] = nullptr;
+    auto parsed = message_from_json(as_json(message));
+    if (!parsed) {
+      outcome.reply = fail(parsed.error());
+      return outcome;
+    }
+    ModelReply answer{.message = std::move(*parsed), .finish_reason = "stop"};
+    answer.usage = {.input = static_cast<std::int64_t>(request.messages.size()),
+                    .output = words_in(answer.message.text()),
+                    .source = UsageSource::measured};
+    outcome.reply = std::move(answer);
+    return outcome;
+  }
+
+  std::shared_ptr<Recorder> recorder_;
+  std::string agent_;
+  Value replies_;
+  std::string on_exhausted_;
+  std::string name_;
+  std::size_t position_ = 0;
+};
+
+std::string autogen_prompt(const HumanPrompt& prompt) {
+  switch (prompt.situation) {
+    case HumanSituation::opening:
+      return ">";
+    case HumanSituation::before_answer:
+      return fmt::format(
+          "Replying as {}. Provide feedback to {}. Press enter to skip and use auto-reply, or type "
+          "'exit' to end the conversation: ",
+          prompt.agent, prompt.peer);
+    case HumanSituation::on_termination:
+      return fmt::format(
+          "Please give feedback to {}. Press enter or type 'exit' to stop the conversation: ",
+          prompt.peer);
+    case HumanSituation::at_cap:
+      return fmt::format(
+          "Please give feedback to {}. Press enter to skip and use auto-reply, or type 'exit' to "
+          "stop "
+          "the conversation: ",
+          prompt.peer);
+  }
+  return {};
+}
+
+// The rules that our own conditions have are tested as those; the rest is spelled out.
+Condition rule_from(const Value& rule) {
+  if (rule.is_null()) return default_termination_message();
+  if (rule == "never") return predicate("never", [](const Message&) { return false; });
+  if (rule == "always") return predicate("always", [](const Message&) { return true; });
+  const auto& [kind, value] = *rule.items().begin();
+  if (kind == "contains") return contains(value.get<std::string>());
+  if (kind == "equals") return equals(value.get<std::string>());
+  if (kind == "ends_with") return ends_with(value.get<std::string>());
+  if (kind == "regex") return regex(value.get<std::string>());
+  if (kind == "name") {
+    return predicate("name", [name = value.get<std::string>()](const Message& message) {
+      return message.name == name;
+    });
+  }
+  if (kind == "no_tool_calls") {
+    return predicate("no_tool_calls",
+                     [](const Message& message) { return message.tool_calls.empty(); });
+  }
+  throw std::runtime_error("unknown termination rule " + kind);
+}
+
+}  // namespace
+
+Value as_value(const Json& json) {
+  return Value::parse(dump_json(json));
+}
+Json as_json(const Value& value) {
+  return Json::parse(value.dump());
+}
+Value as_value(const Message& message) {
+  return as_value(to_json(message));
+}
+
+ModelProvider scripted_model(std::shared_ptr<Recorder> recorder, std::string agent,
+                             const Value& model) {
+  return ModelProvider([=](Runtime&) -> std::unique_ptr<Provider> {
+    return std::make_unique<ScriptedModel>(recorder, agent, model);
+  });
+}
+
+HumanInput scripted_human(std::shared_ptr<Recorder> recorder, const Value& inputs) {
+  auto position = std::make_shared<std::size_t>(0);
+  return HumanInput([=](const HumanPrompt& prompt) -> Result<std::string> {
+    Value shown{{"agent", prompt.agent}, {"prompt", autogen_prompt(prompt)}, {"input", nullptr}};
+    if (*position == inputs.size()) {
+      recorder->human_script_ended = true;
+      recorder->prompts.push_back(std::move(shown));
+      recorder->trace.push_back({"human", prompt.agent, nullptr});
+      return fail(ErrorCode::human_unavailable, "the human script has ended");
+    }
+    const Value& input = inputs[(*position)++];
+    shown["input"] = input;
+    recorder->prompts.push_back(std::move(shown));
+    recorder->trace.push_back({"human", prompt.agent, input});
+    if (!input.is_string()) return fail(ErrorCode::cancelled, "interrupted");
+    return input.get<std::string>();
+  });
+}
+
+Condition recorded_rule(std::shared_ptr<Recorder> recorder, std::string agent, const Value& rule) {
+  return predicate("recorded", [=, condition = rule_from(rule)](const Message& message) {
+    const bool matched = condition.matches(message);
+    recorder->trace.push_back({"term", agent, matched});
+    return matched;
+  });
+}
+
+}  // namespace moderato::conformance
