@@ -109,5 +109,5 @@ quietly() {
 source_files() {
   local ending names=()
   for ending in "$@"; do names+=(-o -name "*.$ending"); done
-  (cd "$root" && find "${modules[@]}" cli examples tests cmake -type f \( "${names[@]:1}" \) | LC_ALL=C sort)
+  (cd "$root" && find "${modules[@]}" cli examples tests cmake .ci -type f \( "${names[@]:1}" \) | LC_ALL=C sort)
 }

@@ -163,6 +163,22 @@ void print_summary(const ChatFlags& flags, const ChatResult& chat) {
              std::chrono::duration<double>(chat.queue_wait).count());
 }
 
+/// A failure ended the chat: not a bound, a rule or a person.
+bool failed(const Stop& stop) {
+  switch (stop.reason) {
+    case StopReason::model_error:
+    case StopReason::tool_error:
+    case StopReason::human_error:
+    case StopReason::callback_error:
+    case StopReason::invalid_message:
+    case StopReason::replay_mismatch:
+    case StopReason::storage_error:
+      return true;
+    default:
+      return false;
+  }
+}
+
 int run_chat(const ChatFlags& flags) try {
   const std::string task = read_task(flags);
   const Interrupts interrupts;
@@ -175,7 +191,7 @@ int run_chat(const ChatFlags& flags) try {
                                              chat_options(flags, runtime, interrupts));
   print_summary(flags, chat);
   if (interrupts.happened()) return 130;
-  return chat.stop.error ? 1 : 0;
+  return failed(chat.stop) ? 1 : 0;
 } catch (const WrongFlags& error) {
   fmt::print(stderr, "moderato chat: {}\n", error.what());
   return 2;

@@ -1,5 +1,7 @@
 #include <moderato/core/stop.hpp>
 
+#include <utility>
+
 #include <moderato/core/name_table.hpp>
 
 namespace moderato {
@@ -41,8 +43,13 @@ std::string to_string(const Stop& stop) {
   std::string text(to_string(stop.reason));
   if (!stop.rule.empty()) text += ": " + stop.rule;
   if (!stop.agent.empty()) text += (stop.rule.empty() ? ": by " : " by ") + stop.agent;
-  if (!stop.detail.empty()) text += " (" + stop.detail + ")";
-  if (stop.error) text += "; " + to_string(*stop.error);
+  std::string detail = stop.detail;
+  std::string error = stop.error ? to_string(*stop.error) : std::string();
+  if (stop.error && detail.starts_with(stop.error->message)) {  // then it is said once
+    detail.replace(0, stop.error->message.size(), std::exchange(error, {}));
+  }
+  if (!detail.empty()) text += " (" + detail + ")";
+  if (!error.empty()) text += "; " + error;
   return text;
 }
 

@@ -22,6 +22,6 @@ int main() {
 
   const ChatResult chat =
       reader.initiate_chat(poet, "A haiku about rain, please.", {.observer = console_printer()});
-  fmt::print("You said {} things; the poem is now: {}\n", chat.human_inputs.size(), chat.summary);
+  fmt::print("\nThe poem is now: {}\n", chat.summary);
   return chat.stop.error ? 1 : 0;
 }

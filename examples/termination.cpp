@@ -32,6 +32,6 @@ int main() {
     for (const TranscriptEntry& entry : chat.transcript) {
       if (entry.speaker == "rocket") fmt::print("{} ", (*entry.message)->text());
     }
-    fmt::print("\n  stop: {}\n", chat.stop);
+    fmt::print("\n  stop: {}\n\n", chat.stop);
   }
 }

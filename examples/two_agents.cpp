@@ -8,7 +8,7 @@ int main() {
   const example::Endpoint endpoint;
   Runtime runtime;
   const Limiter limits =
-      quota({.requests_per_minute = 60, .tokens_per_minute = 90'000, .max_in_flight = 8});
+      quota({.requests_per_minute = 500, .tokens_per_minute = 200'000, .max_in_flight = 8});
 
   const AssistantAgent writer(
       {.name = "writer",

@@ -47,6 +47,17 @@ TEST_CASE("a stop prints itself") {
   CHECK(to_string(Stop{.reason = StopReason::max_turns}) == "max_turns");
 }
 
+TEST_CASE("a stop whose detail is its error's message says it once") {
+  const Error error{.code = ErrorCode::connection, .message = "no route to host"};
+  CHECK(to_string(Stop{.reason = StopReason::model_error,
+                       .agent = "writer",
+                       .detail = "no route to host; gave up",
+                       .error = error}) ==
+        "model_error: by writer (connection: no route to host; gave up)");
+  CHECK(to_string(Stop{.reason = StopReason::model_error, .agent = "writer", .error = error}) ==
+        "model_error: by writer; connection: no route to host");
+}
+
 TEST_CASE("a secret is redacted wherever it stands") {
   const Secret key("sk-123");
   CHECK(key.redact("Bearer sk-123, again sk-123.") == "Bearer [key], again [key].");
