@@ -61,6 +61,7 @@ struct Signature<R (C::*)(P...) const noexcept> : Signature<R (*)(P...)> {};
 template <class C, class R, class... P>
 struct Signature<R (C::*)(P...)> {
   static_assert(sizeof(C) == 0, "a tool runs in many conversations at once: no mutable lambda");
+  using Type = Parameters<P...>;
 };
 
 template <class F>
