@@ -1,5 +1,7 @@
 #pragma once
 
+// Private header of the library: not installed.
+
 #include <moderato/agents/carryover.hpp>
 #include <moderato/agents/chat_options.hpp>
 #include <moderato/agents/chat_result.hpp>

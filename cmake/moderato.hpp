@@ -12,6 +12,7 @@
 #include <moderato/core/runtime.hpp>
 #include <moderato/core/session.hpp>
 #include <moderato/core/simulation.hpp>
+#include <moderato/core/version.hpp>
 #include <moderato/llm/limiter/limiter.hpp>
 #include <moderato/llm/model.hpp>
 #include <moderato/llm/providers/openai.hpp>
