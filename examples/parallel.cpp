@@ -20,10 +20,12 @@ int main() {
       "It broke again. Money back.", "Is the steel recycled?",
   };
   const Instant start = runtime.clock().now();
+  // [parallel]
   const auto moods =
       runtime.parallel(letters, {.max_in_flight = 4}, [&](const std::string& letter) {
         return desk.initiate_chat(judge, letter, {.max_turns = 1}).summary;
       });
+  // [/parallel]
   const Duration took = runtime.clock().now() - start;
 
   for (std::size_t i = 0; i < letters.size(); ++i) {
