@@ -91,15 +91,19 @@ Result<ModelReply> Model::Core::ask(Call& call) {
   options_.limiter.count_first_attempt(runtime_.clock().now());
   for (int number = 1;; ++number) {
     Attempt attempt{.number = number};
+    // Budget.
     if (auto error = reserve(call, attempt)) return refuse(call, std::move(*error));
+    // Permit.
     if (auto error = admit(call, attempt)) return refuse(call, std::move(*error));
-
+    // Send.
     ProviderOutcome outcome = send(call, attempt);
+    // Settle.
     settle(call, attempt, outcome);
     if (outcome.reply) return std::move(outcome.reply);
-
+    // Classify.
     const auto delay = delay_before_retry(call, attempt, outcome);
     if (!delay) return std::move(outcome.reply);
+    // Retry.
     if (sleep_for(*delay, call.context.stop) == Wake::cancelled) {
       return refuse(call, {.code = ErrorCode::cancelled, .message = "cancelled before a retry"});
     }
@@ -216,12 +220,13 @@ void Model::Core::settle(Call& call, Attempt& attempt, ProviderOutcome& outcome)
 std::optional<Duration> Model::Core::delay_before_retry(Call& call, const Attempt& attempt,
                                                         ProviderOutcome& outcome) {
   Error& error = outcome.reply.error();
+  if (!error.retry_after) error.retry_after = outcome.quota.retry_after;
   if (attempt.number >= options_.retry.max_attempts || !worth_retrying(outcome)) {
     return std::nullopt;
   }
   if (call.text_given && !call.request.retry_after_first_token) return std::nullopt;
   const Instant now = runtime_.clock().now();
-  const Duration delay = retry_delay(options_.retry, outcome, attempt.number, random());
+  const Duration delay = retry_delay(options_.retry, error, attempt.number, random());
   const bool too_long = error.retry_after && *error.retry_after > options_.retry.max_hold;
   if (too_long || saturating_add(now, delay) >= call.context.deadline) {
     if (!error.retry_after) error.retry_after = delay;

@@ -43,13 +43,11 @@ bool worth_retrying(const ProviderOutcome& outcome) {
   }
 }
 
-Duration retry_delay(const RetryOptions& options, const ProviderOutcome& outcome,
-                     int failed_attempt, double random) {
-  const Error& error = outcome.reply.error();
-  if (const auto hint = error.retry_after ? error.retry_after : outcome.quota.retry_after;
-      hint && *hint > Duration::zero()) {
-    const Duration jitter = std::min<Duration>(seconds(5), *hint / 10 + milliseconds(250));
-    return *hint + scaled(jitter, random);
+Duration retry_delay(const RetryOptions& options, const Error& error, int failed_attempt,
+                     double random) {
+  if (const Duration hint = error.retry_after.value_or(Duration::zero()); hint > Duration::zero()) {
+    const Duration jitter = std::min<Duration>(seconds(5), hint / 10 + milliseconds(250));
+    return hint + scaled(jitter, random);
   }
   const double doublings = failed_attempt - 1 + (error.code == ErrorCode::overloaded ? 1 : 0);
   const double limit = std::min(

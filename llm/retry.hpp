@@ -17,11 +17,11 @@ namespace moderato {
 /// yes of an error status, but never of billing or of a request that is too large for its quota.
 [[nodiscard]] bool worth_retrying(const ProviderOutcome& outcome);
 
-/// How long to wait before attempt `failed_attempt` + 1. With a hint h of the provider:
+/// How long to wait before attempt `failed_attempt` + 1. With a hint h (`error.retry_after`):
 /// h + random · min(5 s, h/10 + 0.25 s), never less than h. Without: random · min(max_delay,
 /// base_delay · 2ⁿ⁻¹) with n = failed_attempt, twice that base when the provider is overloaded.
 /// `random` is in [0, 1).
-[[nodiscard]] Duration retry_delay(const RetryOptions& options, const ProviderOutcome& outcome,
+[[nodiscard]] Duration retry_delay(const RetryOptions& options, const Error& error,
                                    int failed_attempt, double random);
 
 /// Whether a failed attempt may have cost tokens.

@@ -44,7 +44,7 @@ TEST_CASE("x-should-retry forbids, and permits what is not for ever") {
 
 TEST_CASE("a hint is never undercut, and a tenth of it and a quarter second is added by chance") {
   const auto delay = [](Duration hint, double random) {
-    return retry_delay({}, failure(ErrorCode::rate_limited, 429, hint), 1, random);
+    return retry_delay({}, failure(ErrorCode::rate_limited, 429, hint).reply.error(), 1, random);
   };
   CHECK(delay(10s, 0.0) == 10s);
   CHECK(delay(10s, 0.5) == 10'625ms);
@@ -55,7 +55,7 @@ TEST_CASE("a hint is never undercut, and a tenth of it and a quarter second is a
 TEST_CASE("without a hint the delay is drawn from a range that doubles up to its limit") {
   const RetryOptions options{.base_delay = 1s, .max_delay = 30s};
   const auto delay = [&](int failed, double random, ErrorCode code = ErrorCode::server_error) {
-    return retry_delay(options, failure(code, 500), failed, random);
+    return retry_delay(options, failure(code, 500).reply.error(), failed, random);
   };
   CHECK(delay(1, 0.0) == 0s);
   CHECK(delay(1, 0.5) == 500ms);
@@ -67,7 +67,7 @@ TEST_CASE("without a hint the delay is drawn from a range that doubles up to its
 }
 
 TEST_CASE("a hint of zero is no hint") {
-  CHECK(retry_delay({}, failure(ErrorCode::rate_limited, 429, 0s), 1, 0.5) == 500ms);
+  CHECK(retry_delay({}, failure(ErrorCode::rate_limited, 429, 0s).reply.error(), 1, 0.5) == 500ms);
 }
 
 TEST_CASE(
