@@ -109,13 +109,14 @@ std::optional<KeyChange> QuotaKey::settle(Instant now, const Granted& grant, con
 void QuotaKey::learn(Instant now, const Granted& grant, const Outcome& outcome, const Ask& since,
                      const Ask& given_back) {
   const bool succeeded = outcome.kind == Outcome::Kind::succeeded;
+  const bool rejected = outcome.kind == Outcome::Kind::rejected;
   for (const auto& header : outcome.signal.headers) {
     QuotaDimension* dimension = find_or_add(now, header);
     if (dimension == nullptr) continue;
     dimension->adopt(header);
     if (!header.remaining) continue;
     const QuotaUnit unit = dimension->rule().unit;
-    const Duration age = succeeded ? now - grant.at : Duration{};
+    const Duration age = rejected ? Duration{} : now - grant.at;
     std::int64_t left = std::min(dimension->limit(), *header.remaining + dimension->refilled(age));
     left -= amount(since, unit);
     if (succeeded) left += amount(given_back, unit);

@@ -35,22 +35,26 @@ double seconds_of(Instant at) {
 }
 
 TEST_CASE("a quota without sense is refused when it is made, with a text that says why") {
-  CHECK_THROWS_WITH_AS(quota({}),
+  CHECK_THROWS_WITH_AS((void)quota({}),
                        "quota: no limit is given; set requests_per_minute, tokens_per_minute or "
                        "max_in_flight, or say unlimited()",
                        std::invalid_argument);
-  CHECK_THROWS_WITH_AS(quota({.requests_per_minute = -1}),
+  CHECK_THROWS_WITH_AS((void)quota({.requests_per_minute = -1}),
                        "quota: requests_per_minute is -1; give a positive limit, or 0 for no limit",
                        std::invalid_argument);
-  CHECK_THROWS_AS(quota({.tokens_per_minute = -1}), std::invalid_argument);
-  CHECK_THROWS_AS(quota({.requests_per_minute = 5, .max_in_flight = -1}), std::invalid_argument);
+  CHECK_THROWS_AS((void)quota({.tokens_per_minute = -1}), std::invalid_argument);
+  CHECK_THROWS_AS((void)quota({.requests_per_minute = 5, .max_in_flight = -1}),
+                  std::invalid_argument);
   for (const double safety : {0.0, -0.5, 1.01, std::nan("")}) {
-    CHECK_THROWS_AS(quota({.requests_per_minute = 5, .safety = safety}), std::invalid_argument);
+    CHECK_THROWS_AS((void)quota({.requests_per_minute = 5, .safety = safety}),
+                    std::invalid_argument);
   }
-  CHECK_THROWS_AS(quota({.requests_per_minute = 5, .request_burst = -1s}), std::invalid_argument);
-  CHECK_THROWS_AS(adaptive({.initial_in_flight = 0}), std::invalid_argument);
-  CHECK_THROWS_AS(adaptive({.initial_in_flight = 9, .max_in_flight = 8}), std::invalid_argument);
-  CHECK_THROWS_AS(limiter_over(nullptr, 1, "x", 1), std::invalid_argument);
+  CHECK_THROWS_AS((void)quota({.requests_per_minute = 5, .request_burst = -1s}),
+                  std::invalid_argument);
+  CHECK_THROWS_AS((void)adaptive({.initial_in_flight = 0}), std::invalid_argument);
+  CHECK_THROWS_AS((void)adaptive({.initial_in_flight = 9, .max_in_flight = 8}),
+                  std::invalid_argument);
+  CHECK_THROWS_AS((void)limiter_over(nullptr, 1, "x", 1), std::invalid_argument);
 }
 
 TEST_CASE("a limiter describes itself") {

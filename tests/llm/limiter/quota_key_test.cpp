@@ -190,14 +190,18 @@ TEST_CASE("a header below our level lowers it at once, one above changes nothing
 }
 
 TEST_CASE("a header that comes late is corrected for what was sent and refilled meanwhile") {
-  QuotaKey key(rules(60, 0, 0));
-  const auto streamed = granted(key, start);
-  for (int i = 1; i <= 5; ++i) {
-    key.settle(start + i * 1s, granted(key, start + i * 1s), call, {.kind = Kind::unknown});
+  for (const Kind kind : {Kind::succeeded, Kind::unknown}) {  // also when the stream is cut
+    QuotaKey key(rules(60, 0, 0));
+    const auto streamed = granted(key, start);
+    for (int i = 1; i <= 5; ++i) {
+      key.settle(start + i * 1s, granted(key, start + i * 1s), call, {.kind = Kind::unknown});
+    }
+    // 3 were left when the stream began; 10 s refilled 10, five calls took 5.
+    Outcome outcome = with_header({"requests", 60, 3, 57s});
+    outcome.kind = kind;
+    key.settle(start + 10s, streamed, call, outcome);
+    CHECK(key.snapshot(start + 10s).requests_left == 8);
   }
-  // 3 were left when the stream began; 10 s refilled 10, five calls took 5.
-  key.settle(start + 10s, streamed, call, with_header({"requests", 60, 3, 57s}));
-  CHECK(key.snapshot(start + 10s).requests_left == 8);
 }
 
 TEST_CASE("limits are learnt from headers, with their period, and hold from then on") {
