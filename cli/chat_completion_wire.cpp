@@ -17,6 +17,13 @@ tl::unexpected<Error> wrong(std::string text) {
   return fail(ErrorCode::invalid_request, std::move(text));
 }
 
+/// Leaves `into` as it is where the member is absent or of another type.
+template <class T>
+void read_optional(const simdjson::simdjson_result<dom::element>& member, T& into) {
+  T value{};
+  if (member.get(value) == simdjson::SUCCESS) into = value;
+}
+
 /// The text of a message's content, where it is a text or has parts; `joined` holds the latter.
 std::string_view text_of(const dom::element& content, std::string& joined) {
   if (content.is_string()) return content.get_string().value();
@@ -92,8 +99,8 @@ Result<ChatCompletionRequest> ChatCompletionReader::read(std::string& body) {
   if (auto ok = read_messages(document, read.request, last_text_); !ok) {
     return tl::unexpected<Error>(ok.error());
   }
-  (void)document["stream"].get(read.stream);
-  (void)document["stream_options"]["include_usage"].get(read.stream_usage);
+  read_optional(document["stream"], read.stream);
+  read_optional(document["stream_options"]["include_usage"], read.stream_usage);
   std::int64_t most = 0;
   if (document["max_completion_tokens"].get(most) == simdjson::SUCCESS ||
       document["max_tokens"].get(most) == simdjson::SUCCESS) {
@@ -102,7 +109,7 @@ Result<ChatCompletionRequest> ChatCompletionReader::read(std::string& body) {
   }
   dom::array tools;
   if (document["tools"].get(tools) == simdjson::SUCCESS && tools.size() > 0) {
-    (void)(*tools.begin())["function"]["name"].get(read.request.question.tool);
+    read_optional((*tools.begin())["function"]["name"], read.request.question.tool);
   }
   return read;
 }
