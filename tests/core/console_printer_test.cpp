@@ -79,7 +79,7 @@ TEST_CASE("a refusal is told once: by its retry, by the stop, or else by itself"
         "  · a tries again in 1.00 s: overloaded\n");
   const Stop stop{.reason = StopReason::model_error, .error = rejected.error};
   CHECK(printed({rejected, Stopped{.stop = stop}}) ==
-        "  · stopped: model_error; overloaded; 0 calls, 0 tokens\n");
+        "  · stopped: model_error (overloaded); 0 calls, 0 tokens\n");
   CHECK(printed({rejected, said("a", "Hello")}) == "  · overloaded\n\na\nHello\n");
 }
 
