@@ -1,0 +1,150 @@
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <stdexcept>
+#include <thread>
+
+#include "scene.hpp"
+
+using namespace moderato;
+using namespace moderato::scene;
+using namespace std::chrono_literals;
+
+namespace {
+
+Tool adder() {
+  return tool(
+      "add", "adds", [](int a, int b) { return a + b; }, arg("a"), arg("b"));
+}
+
+}  // namespace
+
+TEST_CASE("whoever receives a call runs the tool that the caller was offered") {
+  Simulation world;
+  AssistantAgent alice({.name = "alice",
+                        .model = says(world, {calls("add", R"({"a":2,"b":3})"), "TERMINATE"}),
+                        .tools = {adder()}});
+  const ChatResult chat = quiet_user().initiate_chat(alice, "2 + 3?");
+  CHECK(spoken(chat.transcript) == Lines{"user: 2 + 3?", "alice: ", "user: 5", "alice: TERMINATE"});
+  CHECK((*chat.transcript[2].message)->role == Role::tool);
+}
+
+TEST_CASE("its own tool of that name comes before the caller's") {
+  Simulation world;
+  AssistantAgent alice({.name = "alice",
+                        .model = says(world, {calls("add", R"({"a":2,"b":3})"), "TERMINATE"}),
+                        .tools = {adder()}});
+  UserProxyAgent user(
+      {.name = "user",
+       .human_input_mode = HumanInputMode::never,
+       .runs = {tool(
+           "add", "multiplies", [](int a, int b) { return a * b; }, arg("a"), arg("b"))}});
+  CHECK(spoken(user.initiate_chat(alice, "?").transcript)[2] == "user: 6");
+}
+
+TEST_CASE("one message answers several calls in order, and a failure is an answer like any other") {
+  Simulation world;
+  Message both = calls("add", R"({"a":1,"b":1})", "c1");
+  both.tool_calls.push_back({"c2", "broken", "{}"});
+  both.tool_calls.push_back({"c3", "missing", "{}"});
+  const Tool broken =
+      tool("broken", "fails", []() -> std::string { throw std::runtime_error("out of order"); });
+  AssistantAgent alice(
+      {.name = "alice", .model = says(world, {both, "TERMINATE"}), .tools = {adder(), broken}});
+  const ChatResult chat = quiet_user().initiate_chat(alice, "go");
+  const Message& answer = **chat.transcript.at(2).message;
+  REQUIRE(answer.tool_responses.size() == 3);
+  CHECK(answer.tool_responses[0].content == "2");
+  CHECK(answer.tool_responses[1].content == "Error: out of order");
+  CHECK(answer.tool_responses[2].content == "Error: Function missing not found.");
+  CHECK(answer.text() == "2\n\nError: out of order\n\nError: Function missing not found.");
+  CHECK(chat.stop.reason == StopReason::termination_message);
+}
+
+TEST_CASE("a model sees the answers to its calls one by one") {
+  Simulation world;
+  std::vector<Lines> prompts;
+  int calls_made = 0;
+  Model model = world.model(scripted([&](const ModelRequest& request) -> Result<ModelReply> {
+                              prompts.push_back(shown(request.messages));
+                              if (++calls_made == 2)
+                                return ModelReply{.message = Message::assistant("TERMINATE")};
+                              Message both = calls("add", R"({"a":1,"b":1})", "c1");
+                              both.tool_calls.push_back({"c2", "add", R"({"a":2,"b":2})"});
+                              return ModelReply{.message = both};
+                            }),
+                            {.limiter = unlimited()});
+  AssistantAgent alice(
+      {.name = "alice", .system_message = "s", .model = model, .tools = {adder()}});
+  quiet_user().initiate_chat(alice, "go");
+  REQUIRE(prompts.size() == 2);
+  CHECK(prompts[1] == Lines{"system : s", "user user: go", "assistant : ", "tool : 2", "tool : 4"});
+}
+
+TEST_CASE("of two tools with one name the later counts") {
+  Simulation world;
+  const Tool later = tool(
+      "add", "later", [](int a, int) { return a; }, arg("a"), arg("b"));
+  AssistantAgent alice({.name = "alice",
+                        .model = says(world, {calls("add", R"({"a":7,"b":1})"), "TERMINATE"}),
+                        .tools = {adder(), later}});
+  CHECK(spoken(quiet_user().initiate_chat(alice, "go").transcript)[2] == "user: 7");
+}
+
+TEST_CASE("a tool that takes too long is answered for, and the chat goes on") {
+  Runtime runtime;
+  ToolOptions limited;
+  limited.timeout = 20ms;
+  const Tool slow(RawTool{.definition = {.name = "slow", .parameters = {}},
+                          .function =
+                              [](const Json&, const ToolContext& context) {
+                                while (!context.stop.stop_requested()) std::this_thread::yield();
+                                return Result<std::string>("too late");
+                              },
+                          .options = limited});
+  AssistantAgent alice({.name = "alice",
+                        .model = says(runtime, {calls("slow", "{}"), "TERMINATE"}),
+                        .tools = {slow}});
+  const ChatResult chat = quiet_user().initiate_chat(alice, "go");
+  CHECK(spoken(chat.transcript)[2] == "user: Error: slow did not answer within 0.02 s");
+  CHECK(chat.stop.reason == StopReason::termination_message);
+}
+
+TEST_CASE("a tool that asks for the end of the chat gets it, and nothing of its answer is said") {
+  Simulation world;
+  std::stop_source stop;
+  const Tool quits = tool("quit", "ends all", [&stop] {
+    stop.request_stop();
+    return std::string("done");
+  });
+  AssistantAgent alice(
+      {.name = "alice", .model = says(world, {calls("quit", "{}")}), .tools = {quits}});
+  const ChatResult chat = quiet_user().initiate_chat(alice, "go", {.stop = stop.get_token()});
+  CHECK(chat.stop.reason == StopReason::cancelled);
+  CHECK(chat.transcript.size() == 2);
+}
+
+TEST_CASE("names of tools that a model makes up are made valid before anybody sees them") {
+  Simulation world;
+  AssistantAgent alice(
+      {.name = "alice", .model = says(world, {calls("a b/ü", "{}"), "TERMINATE"})});
+  const ChatResult chat = quiet_user().initiate_chat(alice, "go");
+  CHECK((*chat.transcript.at(1).message)->tool_calls.at(0).name == "a_b__");
+}
+
+TEST_CASE("a tool's start and end are told") {
+  Simulation world;
+  Lines told;
+  AssistantAgent alice({.name = "alice",
+                        .model = says(world, {calls("add", R"({"a":2,"b":3})"), "TERMINATE"}),
+                        .tools = {adder()}});
+  quiet_user().initiate_chat(
+      alice, "go", {.observer = Observer([&](const Event& event) {
+                      if (const auto* start = std::get_if<ToolStarted>(&event.data)) {
+                        told.push_back(start->agent + " " + start->tool + " " + start->arguments);
+                      }
+                      if (const auto* end = std::get_if<ToolFinished>(&event.data))
+                        told.push_back(end->result);
+                    })});
+  CHECK(told == Lines{R"(user add {"a":2,"b":3})", "5"});
+}

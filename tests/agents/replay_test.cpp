@@ -1,0 +1,128 @@
+#include <doctest/doctest.h>
+
+#include <chrono>
+
+#include "scene.hpp"
+
+using namespace moderato;
+using namespace moderato::scene;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct Counters {
+  int models = 0;
+  int tools = 0;
+  int humans = 0;
+};
+
+// A talk with every kind of effect: two models, a tool, a human, and a summary by a model.
+ChatResult talk(const std::shared_ptr<Journal>& journal, JournalMode mode, Counters& count,
+                ChatOptions options = {}) {
+  Simulation world({.seed = mode == JournalMode::record ? 1U : 99U});
+  Session session(world, {.id = "run", .journal = journal, .journal_mode = mode});
+  const Model model = world.model(
+      scripted([&](const ModelRequest&) -> Result<ModelReply> {
+        sleep_for(2s);
+        if (++count.models == 2) {
+          return ModelReply{.message = calls("dice", "{}")};
+        }
+        return ModelReply{.message = Message::assistant("word " + std::to_string(count.models))};
+      }),
+      {.limiter = unlimited()});
+  const Tool dice = tool("dice", "throws a die", [&] { return ++count.tools + 3; });
+  AssistantAgent alice({.name = "alice", .model = model, .tools = {dice}});
+  UserProxyAgent user({.name = "user",
+                       .human_input_mode = HumanInputMode::always,
+                       .default_auto_reply = "automatic",
+                       .human_input = HumanInput([&](const HumanPrompt&) -> std::string {
+                         return ++count.humans == 3 ? "typed" : "";
+                       })});
+  options.max_turns = options.max_turns.value_or(4);
+  options.session = &session;
+  return user.initiate_chat(alice, "hello", options);
+}
+
+Lines timed(const Transcript& transcript) {
+  Lines lines;
+  for (const TranscriptEntry& entry : transcript) {
+    lines.push_back(std::to_string(entry.at.time_since_epoch() / 1s) + " " + entry.speaker + ": " +
+                    (*entry.message)->text());
+  }
+  return lines;
+}
+
+}  // namespace
+
+TEST_CASE("a replay gives the same transcript, and asks no model, tool or human") {
+  const auto journal = std::make_shared<MemoryJournal>();
+  Counters live;
+  const ChatOptions options{.summary_method = reflection_with_llm()};
+  const ChatResult first = talk(journal, JournalMode::record, live, options);
+  CHECK(live.models == 5);
+  CHECK(live.tools == 1);
+  CHECK(live.humans == 3);
+
+  Counters replayed;
+  const ChatResult second = talk(journal, JournalMode::replay, replayed, options);
+  CHECK(replayed.models + replayed.tools + replayed.humans == 0);
+  CHECK(timed(second.transcript) == timed(first.transcript));
+  CHECK(second.summary == first.summary);
+  CHECK(second.stop == first.stop);
+  CHECK(second.human_inputs == first.human_inputs);
+}
+
+TEST_CASE("a stop from outside is replayed where it was seen") {
+  const auto journal = std::make_shared<MemoryJournal>();
+  Counters live;
+  std::stop_source stop;
+  const ChatResult first = talk(journal, JournalMode::record, live,
+                                {.observer = Observer([&](const Event& event) {
+                                   if (const auto* added = std::get_if<MessageAdded>(&event.data)) {
+                                     if (added->entry.kind == MessageKind::tool_result)
+                                       stop.request_stop();
+                                   }
+                                 }),
+                                 .stop = stop.get_token()});
+  CHECK(first.stop.reason == StopReason::cancelled);
+  Counters replayed;
+  const ChatResult second = talk(journal, JournalMode::replay, replayed);
+  CHECK(second.stop.reason == StopReason::cancelled);
+  CHECK(timed(second.transcript) == timed(first.transcript));
+}
+
+TEST_CASE("a condition on time fires in a replay where it fired in the recorded run") {
+  const auto journal = std::make_shared<MemoryJournal>();
+  Counters live;
+  const ChatOptions options{.termination = elapsed(5s)};
+  const ChatResult first = talk(journal, JournalMode::record, live, options);
+  CHECK(first.stop.reason == StopReason::deadline);
+  Counters replayed;
+  const ChatResult second = talk(journal, JournalMode::replay, replayed, options);
+  CHECK(second.stop == first.stop);
+  CHECK(timed(second.transcript) == timed(first.transcript));
+}
+
+TEST_CASE("a resumed chat repeats nothing that was paid for, and goes on live") {
+  const auto journal = std::make_shared<MemoryJournal>();
+  Counters live;
+  talk(journal, JournalMode::record, live, {.max_turns = 2});
+  CHECK(live.models == 2);
+  Counters resumed;
+  const ChatResult chat = talk(journal, JournalMode::resume, resumed, {.max_turns = 3});
+  CHECK(resumed.models == 1);
+  CHECK(resumed.tools == 1);
+  CHECK(chat.transcript.size() == 6);
+  CHECK(chat.calls == 3);
+}
+
+TEST_CASE("a replay of a changed program stops and names the step") {
+  const auto journal = std::make_shared<MemoryJournal>();
+  Counters live;
+  talk(journal, JournalMode::record, live);
+  Counters replayed;
+  const ChatResult chat = talk(journal, JournalMode::replay, replayed, {.carryover = "more"});
+  CHECK(chat.stop.reason == StopReason::replay_mismatch);
+  CHECK(chat.stop.detail.find("step") != std::string::npos);
+  CHECK(replayed.models == 0);
+}
