@@ -251,7 +251,7 @@ curl_socket_t CurlHandle::on_open_socket(void* handle, curlsocktype /*purpose*/,
   const int error = errno;
   auto& self = *static_cast<CurlHandle*>(handle);
   if (fd >= 0) {
-    self.pump_.note_connection(fd);
+    self.pump_.note_connection(self.shard_, fd);
   } else if (self.transfer_ != nullptr) {
     self.transfer_->note_socket_error(error);
   }

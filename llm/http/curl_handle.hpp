@@ -36,6 +36,9 @@ class CurlHandle {
   /// The next attempt takes no kept connection (true), or any (false).
   void use_fresh_connection(bool fresh) noexcept;
 
+  /// In its multi handle, from the start to the end of a transfer; kept by the pump.
+  bool running = false;
+
   [[nodiscard]] CURL* easy() const noexcept { return easy_; }
   [[nodiscard]] std::size_t shard() const noexcept { return shard_; }
   [[nodiscard]] CurlTransfer* transfer() const noexcept { return transfer_; }

@@ -28,13 +28,17 @@
 //
 // One descriptor. All sockets are in an epoll of our own, and Asio watches only that. One wake-up
 // of Asio then serves all sockets that are ready, and each is told to libcurl once, with read and
-// write in one mask: telling them apart makes 7.88 fail HTTP/2 streams with error 92.
+// write in one mask: telling them apart makes 7.88 fail HTTP/2 streams with error 92. Asio hears of
+// a descriptor only when something new happens to it (edge-triggered), so a turn of the pump asks
+// its epoll until nothing is left, or posts another turn.
 //
 // Idle sockets stay in the epoll. libcurl says "remove" at the end of every exchange and "add" at
 // the start of the next; obeying costs two system calls a request. Left where they are, idle
 // sockets also tell when the server closes them: such a connection is dead, which libcurl 7.88.1
 // does not notice by itself (see curl_transfer.cpp). An idle socket that is readable but not closed
-// (an HTTP/2 ping) is watched for its end only, or it would wake us for ever.
+// (an HTTP/2 ping) is watched for its end only, or it would wake us for ever. When all connections
+// of a shard that runs nothing are dead, its multi handle is replaced: libcurl has no other way to
+// close them, and after a burst they would hold their file descriptors for ever.
 //
 // Time. Every start of a transfer makes libcurl ask for a time-out of 0; those of one turn of the
 // loop are done in one posted turn of the pump. Later time-outs share one timer that is only moved
@@ -44,7 +48,7 @@ namespace moderato {
 namespace {
 
 constexpr int max_events = 256;
-/// A shard that wants to go on at once goes on in the same turn at most that often.
+/// What wants to go on at once goes on in the same turn at most that often.
 constexpr int rounds_in_a_turn = 8;
 constexpr std::uint32_t closed_events = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 
@@ -93,27 +97,33 @@ CurlPump::CurlPump(Loop& loop)
 
 CurlPump::~CurlPump() {
   *alive_ = false;
-  for (const auto& shard : shards_) {
-    curl_multi_setopt(shard->multi, CURLMOPT_SOCKETFUNCTION, nullptr);
-    curl_multi_setopt(shard->multi, CURLMOPT_TIMERFUNCTION, nullptr);
-    curl_multi_cleanup(shard->multi);
-  }
+  for (const auto& shard : shards_) close_multi(*shard);
   curl_share_cleanup(shared_);
+}
+
+void CurlPump::make_multi(Shard& shard) {
+  shard.multi = curl_multi_init();
+  if (shard.multi == nullptr) throw std::bad_alloc();
+  curl_multi_setopt(shard.multi, CURLMOPT_SOCKETFUNCTION, &on_socket);
+  curl_multi_setopt(shard.multi, CURLMOPT_SOCKETDATA, &shard);
+  curl_multi_setopt(shard.multi, CURLMOPT_TIMERFUNCTION, &on_timer);
+  curl_multi_setopt(shard.multi, CURLMOPT_TIMERDATA, &shard);
+  curl_multi_setopt(shard.multi, CURLMOPT_PIPELINING, static_cast<long>(CURLPIPE_MULTIPLEX));
+  // Room for every handle's connection to one host and to another one.
+  curl_multi_setopt(shard.multi, CURLMOPT_MAXCONNECTS, 2L * static_cast<long>(handles_per_shard));
+}
+
+void CurlPump::close_multi(Shard& shard) {
+  curl_multi_setopt(shard.multi, CURLMOPT_SOCKETFUNCTION, nullptr);
+  curl_multi_setopt(shard.multi, CURLMOPT_TIMERFUNCTION, nullptr);
+  curl_multi_cleanup(shard.multi);
 }
 
 CurlPump::Shard& CurlPump::add_shard() {
   auto shard = std::make_unique<Shard>();
   shard->pump = this;
   shard->index = shards_.size();
-  shard->multi = curl_multi_init();
-  if (shard->multi == nullptr) throw std::bad_alloc();
-  curl_multi_setopt(shard->multi, CURLMOPT_SOCKETFUNCTION, &on_socket);
-  curl_multi_setopt(shard->multi, CURLMOPT_SOCKETDATA, shard.get());
-  curl_multi_setopt(shard->multi, CURLMOPT_TIMERFUNCTION, &on_timer);
-  curl_multi_setopt(shard->multi, CURLMOPT_TIMERDATA, shard.get());
-  curl_multi_setopt(shard->multi, CURLMOPT_PIPELINING, static_cast<long>(CURLPIPE_MULTIPLEX));
-  // Room for every handle's connection to one host and to another one.
-  curl_multi_setopt(shard->multi, CURLMOPT_MAXCONNECTS, 2L * static_cast<long>(handles_per_shard));
+  make_multi(*shard);
   shards_.push_back(std::move(shard));
   return *shards_.back();
 }
@@ -127,20 +137,31 @@ std::unique_ptr<CurlHandle> CurlPump::make_handle() {
 }
 
 Result<void> CurlPump::start(CurlHandle& handle) {
-  const CURLMcode code = curl_multi_add_handle(shards_[handle.shard()]->multi, handle.easy());
+  Shard& shard = *shards_[handle.shard()];
+  const CURLMcode code = curl_multi_add_handle(shard.multi, handle.easy());
   if (code != CURLM_OK) return fail(ErrorCode::internal, curl_multi_strerror(code));
+  handle.running = true;
+  ++shard.running;
   return {};
 }
 
 void CurlPump::remove(CurlHandle& handle) noexcept {
-  curl_multi_remove_handle(shards_[handle.shard()]->multi, handle.easy());
+  if (!handle.running) return;
+  Shard& shard = *shards_[handle.shard()];
+  curl_multi_remove_handle(shard.multi, handle.easy());
+  handle.running = false;
+  --shard.running;
 }
 
 bool CurlPump::is_dead(std::size_t shard, int local_port) const noexcept {
-  return std::ranges::any_of(dead_, [&](int fd) {
-    const Socket& socket = sockets_[static_cast<std::size_t>(fd)];
-    return socket.local_port == local_port && socket.shard == shard;
+  return std::ranges::any_of(shards_[shard]->dead, [&](int fd) {
+    return sockets_[static_cast<std::size_t>(fd)].local_port == local_port;
   });
+}
+
+void CurlPump::note_connection(std::size_t shard, int fd) {
+  socket(fd) = {.shard = static_cast<std::uint32_t>(shard), .connection = true};
+  ++shards_[shard]->connections;
 }
 
 CurlPump::Socket& CurlPump::socket(int fd) {
@@ -184,6 +205,7 @@ int CurlPump::on_close_socket(void* pump, curl_socket_t fd) {
   Socket& socket = self.socket(fd);
   self.set_dead(fd, socket, false);
   self.watch(fd, socket, 0);
+  --self.shards_[socket.shard]->connections;
   socket = {};
   return close(fd);
 }
@@ -193,16 +215,24 @@ void CurlPump::set_dead(int fd, Socket& socket, bool dead) {
   socket.dead = dead;
   if (dead) {
     socket.local_port = local_port_of(fd);
-    dead_.push_back(fd);
+    shards_[socket.shard]->dead.push_back(fd);
   } else {
-    std::erase(dead_, fd);
+    std::erase(shards_[socket.shard]->dead, fd);
   }
+}
+
+void CurlPump::renew_if_all_dead(Shard& shard) {
+  if (shard.running > 0 || shard.dead.size() < shard.connections) return;
+  close_multi(shard);
+  shard.due = no_deadline;
+  make_multi(shard);
 }
 
 void CurlPump::idle_event(int fd, Socket& socket, std::uint32_t events) {
   if ((events & closed_events) != 0) {
     watch(fd, socket, 0);
     set_dead(fd, socket, true);
+    renew_if_all_dead(*shards_[socket.shard]);
   } else {
     watch(fd, socket, EPOLLRDHUP);
   }
@@ -230,7 +260,7 @@ void CurlPump::take_messages(Shard& shard) {
     void* handle_pointer = nullptr;
     curl_easy_getinfo(easy, CURLINFO_PRIVATE, &handle_pointer);
     auto& handle = *static_cast<CurlHandle*>(handle_pointer);
-    curl_multi_remove_handle(shard.multi, easy);
+    remove(handle);
     handle.transfer()->finish(code, easy, handle.error_text());
   }
 }
@@ -267,17 +297,25 @@ void CurlPump::run_due() {
   }
 }
 
+bool CurlPump::poll_sockets() {
+  std::array<epoll_event, max_events> events;
+  for (int round = 0; round < rounds_in_a_turn; ++round) {
+    const int count = epoll_wait(epoll_.native_handle(), events.data(), max_events, 0);
+    if (count <= 0) return true;
+    for (int i = 0; i < count; ++i) {
+      const epoll_event& event = events[static_cast<std::size_t>(i)];
+      socket_event(event.data.fd, event.events);
+    }
+  }
+  return false;
+}
+
 void CurlPump::turn() {
   in_turn_ = true;
-  std::array<epoll_event, max_events> events;
-  const int count = epoll_wait(epoll_.native_handle(), events.data(), max_events, 0);
-  for (int i = 0; i < count; ++i) {
-    const epoll_event& event = events[static_cast<std::size_t>(i)];
-    socket_event(event.data.fd, event.events);
-  }
+  const bool drained = poll_sockets();
   run_due();
   in_turn_ = false;
-  if (!due_now_.empty()) turn_soon();
+  if (!drained || !due_now_.empty()) turn_soon();
 }
 
 void CurlPump::turn_soon() {

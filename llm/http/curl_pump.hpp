@@ -41,7 +41,7 @@ class CurlPump {
   [[nodiscard]] bool is_dead(std::size_t shard, int local_port) const noexcept;
 
   /// A socket that libcurl will close through on_close_socket.
-  void note_connection(int fd) { socket(fd) = {.connection = true}; }
+  void note_connection(std::size_t shard, int fd);
   static int on_close_socket(void* pump, curl_socket_t fd);
 
  private:
@@ -50,8 +50,11 @@ class CurlPump {
     std::size_t index = 0;
     CURLM* multi = nullptr;
     std::size_t handles = 0;
-    Instant due = no_deadline;  // libcurl's timer
-    bool due_now = false;       // in due_now_
+    std::size_t running = 0;      // handles in `multi`
+    std::size_t connections = 0;  // open sockets
+    std::vector<int> dead;        // those that the peer closed while they were idle
+    Instant due = no_deadline;    // libcurl's timer
+    bool due_now = false;         // in due_now_
   };
   /// What is known of a file descriptor that libcurl uses.
   struct Socket {
@@ -67,12 +70,17 @@ class CurlPump {
   static int on_timer(CURLM* multi, long timeout_ms, void* shard);
 
   Shard& add_shard();
+  static void make_multi(Shard& shard);
+  static void close_multi(Shard& shard);
   Socket& socket(int fd);
   void watch(int fd, Socket& socket, std::uint32_t events);
   void idle_event(int fd, Socket& socket, std::uint32_t events);
   void set_dead(int fd, Socket& socket, bool dead);
+  void renew_if_all_dead(Shard& shard);
   void socket_event(int fd, std::uint32_t events);
   void take_messages(Shard& shard);
+  /// False: there may be more.
+  [[nodiscard]] bool poll_sockets();
   void run_due();
   void turn();
   void turn_soon();
@@ -85,7 +93,6 @@ class CurlPump {
   CURLSH* shared_ = nullptr;
   std::vector<std::unique_ptr<Shard>> shards_;
   std::vector<Socket> sockets_;  // by file descriptor
-  std::vector<int> dead_;        // those with `dead`; nearly always empty
   std::vector<Shard*> due_now_;
   boost::asio::posix::stream_descriptor epoll_;
   boost::asio::steady_timer timer_;

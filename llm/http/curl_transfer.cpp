@@ -92,8 +92,8 @@ std::string_view origin_of(std::string_view url) noexcept {
   return url.substr(0, url.find_first_of("/?#", host + 3));
 }
 
-CurlTransfer::CurlTransfer(const HttpRequest& request, const Clock& clock)
-    : request_(request), clock_(clock), started_(clock.now()) {}
+CurlTransfer::CurlTransfer(const HttpRequest& request, const Clock& clock, ConnectGate& gate)
+    : request_(request), clock_(clock), place_(gate, changed_), started_(clock.now()) {}
 
 bool CurlTransfer::fail_with(ErrorCode code, std::string message) {
   result_ = fail(code, std::move(message));
@@ -113,6 +113,7 @@ bool CurlTransfer::take_connection(bool dead, long bytes_sent) {
         fmt::format("{} closed a kept connection before it answered", origin_of(request_.url)));
   }
   connected_ = clock_.now();
+  place_.leave();
   note_new_limit();
   return true;
 }

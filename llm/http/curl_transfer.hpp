@@ -10,6 +10,7 @@
 
 #include <moderato/core/clock.hpp>
 #include <moderato/core/wait.hpp>
+#include <moderato/llm/http/connect_gate.hpp>
 #include <moderato/llm/http/http_client.hpp>
 
 namespace moderato {
@@ -18,7 +19,7 @@ namespace moderato {
 /// waits. Lives on that fiber's stack. Loop's thread only.
 class CurlTransfer {
  public:
-  CurlTransfer(const HttpRequest& request, const Clock& clock);
+  CurlTransfer(const HttpRequest& request, const Clock& clock, ConnectGate& gate);
   CurlTransfer(const CurlTransfer&) = delete;
   CurlTransfer& operator=(const CurlTransfer&) = delete;
 
@@ -48,6 +49,8 @@ class CurlTransfer {
   [[nodiscard]] Result<void> wait();
   /// Gives what came to the request's callbacks.
   [[nodiscard]] Result<void> deliver();
+  /// It is its turn to look for a connection.
+  [[nodiscard]] bool may_connect() const noexcept { return place_.is_in(); }
   [[nodiscard]] bool finished() const noexcept { return finished_; }
   /// Set while libcurl holds data back; cleared by the call.
   [[nodiscard]] bool take_paused() noexcept;
@@ -70,6 +73,7 @@ class CurlTransfer {
   const HttpRequest& request_;
   const Clock& clock_;
   WaitPoint changed_{"an HTTP answer"};
+  ConnectGate::Place place_;
   HttpResponse response_;
   Result<void> result_{};
   std::string pending_;    // Data for on_data that the fiber has not seen.

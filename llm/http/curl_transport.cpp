@@ -17,6 +17,12 @@ void CurlTransport::shutdown() noexcept {
   pump_.reset();
 }
 
+ConnectGate& CurlTransport::gate_of(std::string_view url) {
+  const std::string_view origin = origin_of(url);
+  const auto found = gates_.find(origin);
+  return found != gates_.end() ? found->second : gates_[std::string(origin)];
+}
+
 CurlHandle& CurlTransport::take_handle() {
   if (free_.empty()) {
     handles_.push_back(pump_->make_handle());
@@ -36,6 +42,9 @@ void CurlTransport::give_back(CurlHandle& handle) noexcept {
 
 Result<void> CurlTransport::exchange(CurlHandle& handle, CurlTransfer& transfer) {
   if (Result<void> ready = handle.prepare(transfer); !ready) return ready;
+  while (!transfer.may_connect()) {
+    if (Result<void> waited = transfer.wait(); !waited) return waited;
+  }
   if (Result<void> started = pump_->start(handle); !started) return started;
   for (;;) {
     if (Result<void> waited = transfer.wait(); !waited) return waited;
@@ -58,7 +67,7 @@ HttpOutcome CurlTransport::send(const HttpRequest& request) {
     CurlHandle& handle;
     ~Loan() { transport.give_back(handle); }
   };
-  CurlTransfer transfer(request, clock_);
+  CurlTransfer transfer(request, clock_, gate_of(request.url));
   const Loan loan{*this, take_handle()};
   Result<void> result = exchange(loan.handle, transfer);
   return transfer.take_outcome(std::move(result), loan.handle.easy());

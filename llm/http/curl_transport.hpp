@@ -2,7 +2,10 @@
 
 // Private header of the library: not installed.
 
+#include <map>
 #include <memory>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include <moderato/core/loop.hpp>
@@ -25,6 +28,7 @@ class CurlTransport {
   void shutdown() noexcept;
 
  private:
+  [[nodiscard]] ConnectGate& gate_of(std::string_view url);
   [[nodiscard]] CurlHandle& take_handle();
   void give_back(CurlHandle& handle) noexcept;
   [[nodiscard]] Result<void> exchange(CurlHandle& handle, CurlTransfer& transfer);
@@ -32,7 +36,8 @@ class CurlTransport {
   const Clock& clock_;
   std::unique_ptr<CurlPump> pump_;
   std::vector<std::unique_ptr<CurlHandle>> handles_;
-  std::vector<CurlHandle*> free_;  // last in, first out
+  std::vector<CurlHandle*> free_;                          // last in, first out
+  std::map<std::string, ConnectGate, std::less<>> gates_;  // by origin
 };
 
 }  // namespace moderato

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <stdexcept>
 #include <system_error>
 
@@ -114,6 +115,10 @@ bool ServerConnection::answer(std::string_view body, std::string_view status,
   return write(bytes);
 }
 
+void ServerConnection::close_write_side() {
+  shutdown(fd_, SHUT_WR);
+}
+
 bool ServerConnection::wait_for_close() {
   std::array<char, 4096> ignored;
   long count = 1;
@@ -197,8 +202,8 @@ void ScriptedServer::serve(int fd, int number) {
     script_(connection);
   }
   const std::scoped_lock lock(mutex_);
-  open_.erase(std::find(open_.begin(), open_.end(), fd));
   close(fd);
+  open_.erase(std::find(open_.begin(), open_.end(), fd));
 }
 
 std::string ScriptedServer::url(std::string_view path) const {

@@ -62,6 +62,8 @@ class ServerConnection {
   /// A complete answer with Content-Length.
   bool answer(std::string_view body, std::string_view status = "200 OK",
               std::string_view more_headers = "");
+  /// Sends a FIN; the peer can still send.
+  void close_write_side();
   /// Blocks until the peer closes; true if it did.
   bool wait_for_close();
   /// Until the test sets it; false if the server ends first.

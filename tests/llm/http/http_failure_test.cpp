@@ -173,6 +173,22 @@ TEST_CASE("kept connections that the server closed are replaced before anything 
   CHECK(server.requests() == 2 * count);
 }
 
+TEST_CASE(
+    "a kept connection that the server closes is closed here, too, without a further request") {
+  Signal closed;
+  ScriptedServer server([&](ServerConnection& connection) {
+    (void)connection.read_request();
+    connection.answer("ok");
+    connection.close_write_side();
+    if (connection.wait_for_close()) closed.set();
+  });
+  Runtime runtime;
+  CHECK(exchange(runtime, {.url = server.url()}).result);
+  closed.wait();
+  CHECK(exchange(runtime, {.url = server.url()}).result);
+  CHECK(server.requests() == 2);
+}
+
 TEST_CASE("a redirect is an error that names the host, and no key goes there") {
   ScriptedServer other(always("stolen"));
   ScriptedServer server([&](ServerConnection& connection) {
