@@ -168,9 +168,11 @@ Result<void> EffectLog::finish(std::uint64_t step, EffectKind kind, std::string_
 }
 
 std::optional<std::string> EffectLog::replayed_stop() {
+  const std::string look = std::to_string(++stop_checks_);
   const auto found = recorded_.find(next_step_);
   if (found == recorded_.end() || !found->second.finished ||
-      found->second.finished->kind != EffectKind::external_stop) {
+      found->second.finished->kind != EffectKind::external_stop ||
+      found->second.finished->digest != look) {
     return std::nullopt;
   }
   ++next_step_;
@@ -184,7 +186,7 @@ Result<void> EffectLog::record_stop(std::string_view reason) {
     last_at_ = clock_now();
     return {};
   }
-  return finish(step, EffectKind::external_stop, reason, "", Json());
+  return finish(step, EffectKind::external_stop, reason, std::to_string(stop_checks_), Json());
 }
 
 }  // namespace moderato

@@ -95,6 +95,7 @@ class EffectLog {
   Result<T> effect(EffectKind kind, std::string_view name, Digest&& digest, Perform&& perform,
                    Encode&& encode, Decode&& decode) {
     const std::uint64_t step = next_step_++;
+    stop_checks_ = 0;
     if (!recording_) {
       T value = perform();
       last_at_ = clock_now();
@@ -117,8 +118,8 @@ class EffectLog {
     return value;
   }
 
-  /// If the recording says that the next effect was an external stop, consumes it and returns its
-  /// payload (the reason). Live: nullopt.
+  /// Asked wherever a stop from outside is looked for. If the recording says that one was seen at
+  /// this very look (they are counted from effect to effect), returns its reason. Live: nullopt.
   [[nodiscard]] std::optional<std::string> replayed_stop();
   /// Records that a stop was seen from outside. Live only; a replay that is stopped from outside
   /// stops, but leaves its recording alone.
@@ -152,6 +153,7 @@ class EffectLog {
   Instant origin_{};
   Duration last_at_{};
   std::uint64_t next_step_ = 0;
+  std::uint64_t stop_checks_ = 0;  // since the last effect began
   std::uint64_t random_state_ = 0;
   struct Known {
     std::optional<EffectRecord> started;

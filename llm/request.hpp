@@ -17,8 +17,8 @@ namespace moderato {
 struct ToolDefinition {
   std::string name{};  ///< ^[a-zA-Z0-9_-]{1,64}$
   std::string description{};
-  Json parameters{};     ///< JSON Schema of type object; null: no arguments.
-  bool strict = false;   ///< Ask the provider to enforce the schema.
+  Json parameters{};    ///< JSON Schema of type object; null: no arguments.
+  bool strict = false;  ///< Ask the provider to enforce the schema.
   bool operator==(const ToolDefinition&) const = default;
 };
 
@@ -33,7 +33,7 @@ struct Sampling {
   std::optional<std::int64_t> seed{};
   /// Most tokens of the reply that the caller wants; the budget may lower it further.
   std::optional<std::int64_t> max_output_tokens{};
-  Json response_format{};                      ///< Sent as it is; null: not sent.
+  Json response_format{};  ///< Sent as it is; null: not sent.
   std::optional<bool> parallel_tool_calls{};
   std::string reasoning_effort{};
   /// "auto", "none", "required", or the name of a tool; empty: not sent.
@@ -63,9 +63,9 @@ struct ModelReply {
   std::string finish_reason{};  ///< "stop", "length", "tool_calls", "content_filter", …
   Usage usage{};
   double cost = 0.0;
-  std::string model{};          ///< As the provider names it.
+  std::string model{};  ///< As the provider names it.
   std::string request_id{};
-  int attempts = 1;             ///< Requests sent for this reply.
+  int attempts = 1;  ///< Requests sent for this reply.
   Duration queue_wait{};
   Duration latency{};
   std::optional<Duration> time_to_first_token{};

@@ -7,8 +7,8 @@ using namespace moderato;
 
 int main() {
   Runtime runtime;
-  const Model model =
-      runtime.model(scripted({"A draft.", "The final version. TERMINATE"}), {.limiter = unlimited()});
+  const Model model = runtime.model(scripted({"A draft.", "The final version. TERMINATE"}),
+                                    {.limiter = unlimited()});
   const AssistantAgent writer({.name = "writer", .model = model});
   const UserProxyAgent user({.name = "user",
                              .human_input_mode = HumanInputMode::never,

@@ -32,7 +32,8 @@ struct Options {
 Options read_options(int argc, char** argv) {
   Options options;
   CLI::App app("moderato as a contender: one workload, one JSON line");
-  app.add_option("--workload", options.workload)->check(CLI::IsMember({"w1", "w2", "w3", "w6", "w7"}));
+  app.add_option("--workload", options.workload)
+      ->check(CLI::IsMember({"w1", "w2", "w3", "w6", "w7"}));
   app.add_option("--base-url", options.base_url);
   app.add_option("--api-key", options.api_key);
   app.add_option("--model", options.model, "The provider's script, e.g. pingpong-10");
@@ -104,7 +105,8 @@ int main(int argc, char** argv) {
   ModelOptions how{.limiter = limiter_of(options)};
   if (options.max_retries >= 0) how.retry.max_attempts = 1 + options.max_retries;
   const Model model = runtime.model(
-      openai({.model = options.model, .base_url = options.base_url, .api_key = options.api_key}), how);
+      openai({.model = options.model, .base_url = options.base_url, .api_key = options.api_key}),
+      how);
   const AssistantAgent assistant({.name = "assistant",
                                   .system_message = "You are a helpful assistant.",
                                   .model = model,
@@ -125,7 +127,8 @@ int main(int argc, char** argv) {
         if (std::holds_alternative<TokenDelta>(event.data)) ++counts.chunks;
       });
     }
-    tally.add(user.initiate_chat(assistant, fmt::format("Task {}: begin.", index), std::move(chat)));
+    tally.add(
+        user.initiate_chat(assistant, fmt::format("Task {}: begin.", index), std::move(chat)));
   };
 
   const double startup_cpu = bench::cpu_seconds();

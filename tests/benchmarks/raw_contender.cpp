@@ -1,5 +1,5 @@
-// The floor of the common benchmark: the same chats as contender.cpp, held by a bare libcurl multi loop
-// that sends the same bytes, reads the answers into a text and does nothing else with them.
+// The floor of the common benchmark: the same chats as contender.cpp, held by a bare libcurl multi
+// loop that sends the same bytes, reads the answers into a text and does nothing else with them.
 
 #include <curl/curl.h>
 #include <fmt/format.h>
@@ -91,7 +91,8 @@ class RawClient {
 
 std::int64_t events_in(const std::string& stream) {
   std::int64_t events = 0;
-  for (std::size_t at = stream.find("\n\n"); at != std::string::npos; at = stream.find("\n\n", at + 2)) {
+  for (std::size_t at = stream.find("\n\n"); at != std::string::npos;
+       at = stream.find("\n\n", at + 2)) {
     ++events;
   }
   return events;

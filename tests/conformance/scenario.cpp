@@ -342,7 +342,7 @@ SummaryMethod Scenario::summary_method(const Value& action) const {
   return SummaryMethod([args](const SummaryRequest&) {
     std::string text = args.dump(1);  // Python's separators on one line
     std::erase(text, '\n');
-    return "{" + text.substr(text.find_first_not_of("{ "));
+    return fmt::format("{{{}", text.substr(text.find_first_not_of("{ ")));
   });
 }
 

@@ -93,7 +93,11 @@ TEST_CASE("chats that share a budget never make the provider bill more, however 
   const auto budget = TokenBudget::make(3'000);
   const std::vector<int> numbers(8);
   const auto stops = runtime.parallel(numbers, {.max_in_flight = 8}, [&](int) {
-    return user.initiate_chat(assistant, "Count.", {.shared_budget = budget}).stop.reason;
+    return user
+        .initiate_chat(
+            assistant, "Count.",
+            {.shared_budget = budget, .repetition = {.report_after = 0, .stop_after = 0}})
+        .stop.reason;
   });
   for (const StopReason reason : stops) CHECK(reason == StopReason::token_budget);
   CHECK(billed(server) > 1'000);
