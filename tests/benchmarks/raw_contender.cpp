@@ -32,7 +32,8 @@ std::vector<std::string> bodies_of_chat(const Options& options, std::size_t chat
       store(Message::user(fmt::format("Task {}: begin.", chat), "user_proxy")));
   std::vector<std::string> bodies;
   for (int turn = 1; turn <= options.turns; ++turn) {
-    const ProviderRequest attempt{.request = request, .max_output_tokens = std::nullopt};
+    ProviderRequest attempt{.request = request, .max_output_tokens = std::nullopt};
+    if (stream) attempt.on_delta = [](std::string_view) {};
     bodies.push_back(*writer.body(attempt));
     request.messages.push_back(
         store(Message::assistant(fmt::format("Reply {}.", turn), "assistant")));
