@@ -151,7 +151,9 @@ Condition rule_from(const Value& rule) {
   if (rule.is_null()) return default_termination_message();
   if (rule == "never") return predicate("never", [](const Message&) { return false; });
   if (rule == "always") return predicate("always", [](const Message&) { return true; });
-  const auto& [kind, value] = *rule.items().begin();
+  const auto only = rule.begin();
+  const std::string& kind = only.key();
+  const Value& value = only.value();
   if (kind == "contains") return contains(value.get<std::string>());
   if (kind == "equals") return equals(value.get<std::string>());
   if (kind == "ends_with") return ends_with(value.get<std::string>());
