@@ -81,7 +81,6 @@ TEST_CASE("a wrong flag is named, and the exit code is 2") {
   };
   for (const auto& [arguments, named] : wrong) {
     const Ended ended = run(arguments);
-    CAPTURE(named);
     CAPTURE(ended.err);
     CHECK(ended.code == 2);
     CHECK(has(ended.err, named));
@@ -166,7 +165,6 @@ TEST_CASE(
   for (const auto& [url, error] : wrong) {
     const Ended ended = run({"chat", "--base-url", url, "--timeout", "20", "Hello."},
                             {.environment = {"OPENAI_API_KEY=sk-very-secret"}});
-    CAPTURE(url);
     CAPTURE(ended.out);
     CHECK(ended.code == 1);
     CHECK(has(ended.out, "Hello."));

@@ -139,8 +139,8 @@ TEST_CASE("threads together never take more than the total") {
 }
 
 TEST_CASE("impossible budgets are refused at construction") {
-  CHECK_THROWS_AS(TokenBudget::make(-1), std::invalid_argument);
-  CHECK_THROWS_AS(TokenBudget::make({.total = 10, .final_answer_reserve = 11}),
+  CHECK_THROWS_AS((void)TokenBudget::make(-1), std::invalid_argument);
+  CHECK_THROWS_AS((void)TokenBudget::make({.total = 10, .final_answer_reserve = 11}),
                   std::invalid_argument);
 }
 

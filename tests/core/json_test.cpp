@@ -38,7 +38,7 @@ TEST_CASE("invalid UTF-8 becomes the replacement character, valid text stays") {
     CHECK_FALSE(is_valid_utf8(bad));
     CHECK(is_valid_utf8(valid_utf8(bad)));
     CHECK(Json::accept(literal(bad)));
-    CHECK_NOTHROW(dump_json(Json(bad)));
+    CHECK_NOTHROW((void)dump_json(Json(bad)));
   }
 }
 
