@@ -41,5 +41,13 @@ install(FILES "${PROJECT_BINARY_DIR}/moderatoConfig.cmake"
         DESTINATION "${package_folder}")
 
 file(RELATIVE_PATH prefix_from_pkgconfig "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
+# A program that links static libraries links what they use, too. (`pkg-config --static` would ask for what
+# libcurl itself was linked with, which Debian does not install with it.)
+set(pc_requires "")
+set(pc_libs "")
+if(NOT BUILD_SHARED_LIBS)
+  set(pc_requires ", libcurl, re2, simdjson")
+  set(pc_libs " -lboost_context")
+endif()
 configure_file("${PROJECT_SOURCE_DIR}/cmake/moderato.pc.in" "${PROJECT_BINARY_DIR}/moderato.pc" @ONLY)
 install(FILES "${PROJECT_BINARY_DIR}/moderato.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
