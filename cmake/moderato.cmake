@@ -33,12 +33,19 @@ function(moderato_compile_settings target)
   endif()
 endfunction()
 
-# moderato_library(core LINK fmt::fmt PRIVATE_LINK Boost::context OBJECTS part…): the target
-# moderato_core with the alias moderato::core, from all sources of the current folder, and of the
-# object libraries named.
+# moderato_library(core FOLDERS . sub LINK fmt::fmt PRIVATE_LINK Boost::context OBJECTS part…): the
+# target moderato_core with the alias moderato::core, from all sources of the folders (by default the
+# current one alone), and of the object libraries named. A folder that is not there yet has no sources.
 function(moderato_library name)
-  cmake_parse_arguments(ARG "" "" "LINK;PRIVATE_LINK;OBJECTS" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cpp")
+  cmake_parse_arguments(ARG "" "" "FOLDERS;LINK;PRIVATE_LINK;OBJECTS" ${ARGN})
+  if(NOT ARG_FOLDERS)
+    set(ARG_FOLDERS .)
+  endif()
+  set(sources)
+  foreach(folder IN LISTS ARG_FOLDERS)
+    file(GLOB found CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*.cpp")
+    list(APPEND sources ${found})
+  endforeach()
   set(objects)
   foreach(part IN LISTS ARG_OBJECTS)
     list(APPEND objects $<TARGET_OBJECTS:${part}>)
