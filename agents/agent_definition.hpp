@@ -47,6 +47,7 @@ template <class Options>
           .runs = std::move(options.runs),
           .replies = std::move(options.replies),
           .hooks = std::move(options.hooks),
+          .transforms = std::move(options.transforms),
           .allow_format_str_template = options.allow_format_str_template};
 }
 

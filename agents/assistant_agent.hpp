@@ -23,6 +23,7 @@ struct AssistantOptions {
   std::vector<Tool> runs{};
   std::vector<ReplyRegistration> replies{};
   Hooks hooks{};
+  std::vector<Transform> transforms{};
   bool allow_format_str_template = false;
 };
 

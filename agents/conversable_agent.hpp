@@ -12,6 +12,7 @@
 #include <moderato/agents/human_input.hpp>
 #include <moderato/agents/reply_function.hpp>
 #include <moderato/agents/tool.hpp>
+#include <moderato/agents/transforms/transform.hpp>
 #include <moderato/llm/model.hpp>
 #include <moderato/llm/request.hpp>
 #include <moderato/termination/condition.hpp>
@@ -46,6 +47,8 @@ struct ConversableOptions {
   std::vector<Tool> runs{};
   std::vector<ReplyRegistration> replies{};
   Hooks hooks{};
+  /// Change what this agent is shown of its conversations, in order, after the hooks.
+  std::vector<Transform> transforms{};
   /// Fills `{name}` in texts from the `context` of the last message before a model call.
   bool allow_format_str_template = false;
 };

@@ -162,6 +162,7 @@ Reply Conversation::generate_reply(PartyState& self, const ConversableAgent* sen
   }
   MessageList changed;
   if (Stop stop = apply_reply_hooks(turn, changed)) return Reply::none(std::move(stop));
+  if (Stop stop = apply_transforms(turn, changed)) return Reply::none(std::move(stop));
   if (!changed.empty()) {
     turn.messages = changed;
     turn.is_history = false;

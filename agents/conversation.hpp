@@ -98,6 +98,10 @@ class Conversation {
   Reply first_final_reply(Turn& turn, std::span<const BuiltInReply> exclude);
   Reply built_in_reply(BuiltInReply built_in, Turn& turn);
   Stop apply_reply_hooks(const Turn& turn, MessageList& changed);
+  // context.cpp
+  Stop apply_transforms(const Turn& turn, MessageList& changed);
+  Result<ModelReply> complete_within_window(PartyState& self, ModelRequest& request,
+                                            const CallContext& call);
   Stop external_stop(const std::string& agent);
 
   // termination_check.cpp

@@ -79,7 +79,7 @@ Reply Conversation::model_reply(Turn& turn) {
     update_prompt(turn.self, turn.dialogue);
     request.messages = std::move(turn.dialogue.prompt);
   }
-  auto answer = agent.model().complete(request, context(agent.name(), Purpose::reply));
+  auto answer = complete_within_window(turn.self, request, context(agent.name(), Purpose::reply));
   Reply closing;
   if (!answer && answer.error().code == ErrorCode::budget_exhausted) {
     closing = closing_reply(turn, request.messages, answer.error());

@@ -45,6 +45,8 @@ struct PartyState {
   std::int64_t cap;
   std::vector<ReplySlot> replies;
   std::vector<std::string> human_inputs{};
+  /// Rough tokens of a prompt that the model's context window holds, learnt from a refusal.
+  std::optional<std::int64_t> prompt_room{};
   /// In the order in which the peers were met; references stay valid.
   std::vector<std::unique_ptr<Dialogue>> dialogues{};
 

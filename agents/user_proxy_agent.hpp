@@ -21,6 +21,7 @@ struct UserProxyOptions {
   std::vector<Tool> runs{};
   std::vector<ReplyRegistration> replies{};
   Hooks hooks{};
+  std::vector<Transform> transforms{};
   bool allow_format_str_template = false;
 };
 

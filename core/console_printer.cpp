@@ -137,6 +137,12 @@ class ConsolePrinter {
     note(yellow, fmt::format("the conversation repeats itself ({}, {} times): {}", e.pattern,
                              e.repeats, shortened(e.evidence, 80)));
   }
+  void operator()(const ContextTrimmed& e) {
+    if (!options_.show_limits) return;
+    note(dim, fmt::format("{} is shown {} messages; {} messages and {} bytes are left out by {}",
+                          printable(e.agent), e.messages_shown, e.messages_left_out,
+                          e.bytes_left_out, printable(e.by)));
+  }
   void operator()(const Warning& e) { note(yellow, printable(e.text)); }
   void operator()(const HumanAsked&) { end_line(); }  // the prompt follows
   void operator()(const Stopped& e) {

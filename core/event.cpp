@@ -7,10 +7,10 @@ namespace {
 
 // In the order of EventData.
 constexpr std::array<std::string_view, std::variant_size_v<EventData>> names{
-    "chat_started",    "message_added", "token_delta",    "call_queued",    "call_admitted",
-    "call_sent",       "call_finished", "call_rejected",  "call_retried",   "tool_started",
-    "tool_finished",   "human_asked",   "human_answered", "budget_changed", "loop_suspected",
-    "limiter_changed", "warning",       "stopped"};
+    "chat_started",    "message_added",   "token_delta",    "call_queued",    "call_admitted",
+    "call_sent",       "call_finished",   "call_rejected",  "call_retried",   "tool_started",
+    "tool_finished",   "human_asked",     "human_answered", "budget_changed", "loop_suspected",
+    "limiter_changed", "context_trimmed", "warning",        "stopped"};
 
 double seconds(Duration duration) {
   return std::chrono::duration<double>(duration).count();
@@ -96,6 +96,13 @@ struct Members {
     json["state"] = e.state;
     json["lasting"] = seconds(e.lasting);
     json["why"] = e.why;
+  }
+  void operator()(const ContextTrimmed& e) const {
+    json["agent"] = e.agent;
+    json["by"] = e.by;
+    json["messages_left_out"] = e.messages_left_out;
+    json["bytes_left_out"] = e.bytes_left_out;
+    json["messages_shown"] = e.messages_shown;
   }
   void operator()(const Warning& e) const { json["text"] = e.text; }
   void operator()(const Stopped& e) const {

@@ -105,6 +105,14 @@ struct LimiterChanged {
   Duration lasting{};  ///< Until the state ends by itself; 0 if it does not or is over.
   std::string why{};
 };
+/// An agent is shown less than there is: the transcript keeps everything.
+struct ContextTrimmed {
+  std::string agent{};
+  std::string by{};  ///< The transform, or "context window".
+  std::size_t messages_left_out = 0;
+  std::size_t bytes_left_out = 0;  ///< Of text, those of whole messages included.
+  std::size_t messages_shown = 0;
+};
 /// Something that a person should know and that did not stop anything.
 struct Warning {
   std::string text{};
@@ -119,7 +127,8 @@ struct Stopped {
 using EventData =
     std::variant<ChatStarted, MessageAdded, TokenDelta, CallQueued, CallAdmitted, CallSent,
                  CallFinished, CallRejected, CallRetried, ToolStarted, ToolFinished, HumanAsked,
-                 HumanAnswered, BudgetChanged, LoopSuspected, LimiterChanged, Warning, Stopped>;
+                 HumanAnswered, BudgetChanged, LoopSuspected, LimiterChanged, ContextTrimmed, Warning,
+                 Stopped>;
 
 /// Everything that the runtime does, as it happens.
 struct Event {

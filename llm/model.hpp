@@ -41,12 +41,19 @@ struct ModelOptions {
   /// only what the quota is asked for: the reply may be longer, and the quota then waits until it
   /// is paid.
   std::int64_t default_max_output_tokens = 1024;
+  /// Most tokens of prompt and reply together that the model takes. Unset: what is known of models
+  /// by their name (known_context_window), else none until the provider refuses a prompt.
+  std::optional<std::int64_t> context_window{};
   /// Sends that cap also without a budget, so that no reply takes more than the quota was asked
   /// for.
   bool always_send_output_cap = false;
   /// Time limit of one logical call, waits and retries included; 0: none.
   Duration call_timeout{0};
 };
+
+/// The context window of a model by its public name ("gpt-4o-mini-2024-07-18" is found as
+/// "gpt-4o"); nullopt for a name that is not known.
+[[nodiscard]] std::optional<std::int64_t> known_context_window(std::string_view model) noexcept;
 
 /// A model that can be asked: provider + limiter + retry + budget, behind the one door. A cheap
 /// handle that many agents and threads share. Thread safe. Must not outlive its runtime.
@@ -68,6 +75,14 @@ class Model {
   [[nodiscard]] Limiter& limiter() const;
   /// Upper bound of the prompt's tokens, as a hard budget reserves it.
   [[nodiscard]] std::int64_t prompt_upper_bound(const ModelRequest& request) const;
+
+  /// What the prompt will roughly take, by a rule that learns nothing: the same in every run, so
+  /// that a replay decides as the run did.
+  [[nodiscard]] std::int64_t rough_prompt_tokens(const ModelRequest& request) const;
+  /// Of the options, else of the model's name; nullopt: not known.
+  [[nodiscard]] std::optional<std::int64_t> context_window() const;
+  /// The output cap of a request: its own, the model's, or default_max_output_tokens.
+  [[nodiscard]] std::int64_t output_cap(const ModelRequest& request) const;
 
   [[nodiscard]] std::string_view name() const noexcept;      ///< As configured.
   [[nodiscard]] std::string_view provider() const noexcept;  ///< "openai", …

@@ -408,4 +408,9 @@ std::int64_t Model::Core::prompt_upper_bound(const ModelRequest& request) const 
   return estimator_.measure(request, completed(request.sampling, options_.sampling)).upper_bound;
 }
 
+std::int64_t Model::Core::rough_prompt_tokens(const ModelRequest& request) const {
+  static const TokenEstimator untaught;
+  return untaught.measure(request, completed(request.sampling, options_.sampling)).expected;
+}
+
 }  // namespace moderato

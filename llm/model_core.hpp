@@ -29,6 +29,7 @@ class Model::Core {
   [[nodiscard]] const ModelOptions& options() const noexcept { return options_; }
   [[nodiscard]] Limiter& limiter() noexcept { return options_.limiter; }
   [[nodiscard]] std::int64_t prompt_upper_bound(const ModelRequest& request) const;
+  [[nodiscard]] std::int64_t rough_prompt_tokens(const ModelRequest& request) const;
 
  private:
   struct Call;     // one logical call
