@@ -7,6 +7,7 @@
 #include <moderato/llm/limiter/limiter.hpp>
 
 #include "tool_behavior.hpp"
+#include "transforms.hpp"
 
 namespace moderato::conformance {
 namespace {
@@ -84,6 +85,7 @@ struct Cast {
     options.human_input = scripted_human(recorder, agent.value("human", Value::array()));
     options.default_auto_reply = default_reply_from(agent);
     options.hooks = hooks_from(agent);
+    options.transforms = transforms_from(agent.value("transforms", Value::array()));
     if (const Value model = agent.value("model", Value()); model.is_object()) {
       options.model = runtime.model(scripted_model(recorder, name, model),
                                     {.limiter = unlimited(), .retry = {.max_attempts = 1}});

@@ -13,6 +13,7 @@
 #include <moderato/agents/tool_json.hpp>
 
 #include "recorder.hpp"
+#include "transforms.hpp"
 
 namespace moderato::conformance {
 namespace {
@@ -60,6 +61,22 @@ Value opening(const Value& args) {
   return whole;
 }
 
+MessageList parsed_messages(const Value& args) {
+  MessageList messages;
+  for (const Value& message : args.at("messages")) {
+    messages.push_back(store(parsed_message(message)));
+  }
+  return messages;
+}
+
+Value transform(const Value& args) {
+  Value shown = Value::array();
+  for (const MessagePtr& message : transformed(args.at("transform"), parsed_messages(args))) {
+    shown.push_back(as_value(**message));
+  }
+  return shown;
+}
+
 Value valid_name(const Value& args) {
   const std::string name = args.at("name");
   Tool(RawTool{.definition = {.name = name}});  // throws for a name that is none
@@ -79,6 +96,7 @@ const std::map<std::string, Function, std::less<>>& functions() {
       {"serialize_result",
        [](const Value& args) { return result_text(as_json(args.at("value"))); }},
       {"carryover", opening},
+      {"transform", transform},
       {"summary_last_msg",
        [](const Value& args) { return last_message_summary(parsed_content(args)); }},
       {"default_termination",
@@ -100,6 +118,9 @@ FunctionOutcome run_function(const Value& entry) {
     return outcome;
   }
   if (name == "summary_last_msg") outcome.tag = "summary-strips-inside-words";
+  if (name == "transform") {
+    outcome.tag = transform_quirk(entry["args"]["transform"], parsed_messages(entry["args"]));
+  }
   const bool raises = entry.contains("raises");
   try {
     const Value result = found->second(entry.at("args"));
