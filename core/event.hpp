@@ -124,11 +124,10 @@ struct Stopped {
   Usage usage{};
 };
 
-using EventData =
-    std::variant<ChatStarted, MessageAdded, TokenDelta, CallQueued, CallAdmitted, CallSent,
-                 CallFinished, CallRejected, CallRetried, ToolStarted, ToolFinished, HumanAsked,
-                 HumanAnswered, BudgetChanged, LoopSuspected, LimiterChanged, ContextTrimmed, Warning,
-                 Stopped>;
+using EventData = std::variant<ChatStarted, MessageAdded, TokenDelta, CallQueued, CallAdmitted,
+                               CallSent, CallFinished, CallRejected, CallRetried, ToolStarted,
+                               ToolFinished, HumanAsked, HumanAnswered, BudgetChanged,
+                               LoopSuspected, LimiterChanged, ContextTrimmed, Warning, Stopped>;
 
 /// Everything that the runtime does, as it happens.
 struct Event {
