@@ -24,6 +24,7 @@ struct AssistantOptions {
   std::vector<ReplyRegistration> replies{};
   Hooks hooks{};
   std::vector<Transform> transforms{};
+  CodeExecution code_execution{};
   bool allow_format_str_template = false;
 };
 

@@ -75,7 +75,7 @@ AgentDefinition::AgentDefinition(AgentKind made_as, ConversableOptions settings)
       options(std::move(settings)),
       offered(offered_tools(options.tools)),
       system(store(Message::system(options.system_message))),
-      replies(built_in_replies()) {
+      replies(built_in_replies(options.code_execution.executor != nullptr)) {
   require(!options.name.empty(), "an agent needs a name");
   require(options.max_consecutive_auto_reply >= 0,
           fmt::format("{}: max_consecutive_auto_reply must not be negative", options.name));

@@ -9,6 +9,7 @@
 #include <moderato/agents/carryover.hpp>
 #include <moderato/agents/chat_options.hpp>
 #include <moderato/agents/chat_result.hpp>
+#include <moderato/agents/code_execution/code_executor.hpp>
 #include <moderato/agents/human_input.hpp>
 #include <moderato/agents/reply_function.hpp>
 #include <moderato/agents/tool.hpp>
@@ -49,6 +50,9 @@ struct ConversableOptions {
   Hooks hooks{};
   /// Change what this agent is shown of its conversations, in order, after the hooks.
   std::vector<Transform> transforms{};
+  /// Runs the code in messages it receives. AutoGen's user proxy does so unless told otherwise;
+  /// here it is asked for: `{.executor = command_line_executor()}`, which is sandboxed.
+  CodeExecution code_execution{};
   /// Fills `{name}` in texts from the `context` of the last message before a model call.
   bool allow_format_str_template = false;
 };

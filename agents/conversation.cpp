@@ -243,6 +243,8 @@ Reply Conversation::built_in_reply(BuiltInReply built_in, Turn& turn) {
       return function_call_reply(turn);
     case BuiltInReply::tool_calls:
       return tool_calls_reply(turn);
+    case BuiltInReply::code_execution:
+      return code_execution_reply(turn);
     case BuiltInReply::model:
       return model_reply(turn);
   }

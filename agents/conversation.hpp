@@ -111,6 +111,9 @@ class Conversation {
   Reply tool_calls_reply(Turn& turn);
   tl::expected<std::string, Stop> tool_answer(Turn& turn, const ToolCall& call);
   Result<std::string> run_tool(Turn& turn, const ToolCall& call);
+  // code_reply.cpp
+  Reply code_execution_reply(Turn& turn);
+  Result<CodeResult> run_code(Turn& turn, const std::vector<CodeBlock>& blocks);
   // model_reply.cpp
   Reply model_reply(Turn& turn);
   Reply closing_reply(Turn& turn, const MessageList& prompt, const Error& why);

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <poll.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <array>
@@ -12,44 +11,15 @@
 #include <memory>
 #include <mutex>
 
+#include <moderato/agents/stop_signal.hpp>
+
 namespace moderato {
 namespace {
 
 // A blocking read of standard input cannot be woken by a stop token, and std::cin keeps bytes in a
 // buffer of its own that poll() does not see. So the line is read byte by byte from the descriptor,
-// after a poll on it and on an eventfd that the stop token writes to. A person types slowly: a
+// after a poll on it and on the stop signal. A person types slowly: a
 // system call a byte costs nothing here.
-class StopSignal {
- public:
-  explicit StopSignal(const std::stop_token& stop)
-      : fd_(::eventfd(0, EFD_CLOEXEC)), callback_(stop, Raise{fd_}) {}
-  StopSignal(const StopSignal&) = delete;
-  StopSignal& operator=(const StopSignal&) = delete;
-  ~StopSignal() {
-    callback_.reset();
-    if (fd_ >= 0) ::close(fd_);
-  }
-  [[nodiscard]] int fd() const noexcept { return fd_; }
-
- private:
-  struct Raise {
-    int fd;
-    void operator()() const noexcept {
-      const std::uint64_t one = 1;
-      [[maybe_unused]] const auto written = ::write(fd, &one, sizeof one);
-    }
-  };
-  struct Callback {
-    Callback(const std::stop_token& stop, Raise raise)
-        : callback(std::make_unique<std::stop_callback<Raise>>(stop, raise)) {}
-    void reset() noexcept { callback.reset(); }
-    std::unique_ptr<std::stop_callback<Raise>> callback;
-  };
-
-  int fd_;
-  Callback callback_;
-};
-
 enum class Ready : std::uint8_t { input, stopped, broken };
 
 Ready wait_for_input(int stop_fd, const std::stop_token& stop) {

@@ -52,10 +52,14 @@ Result<bool> Trigger::matches(const ConversableAgent* sender) const {
 // AutoGen keeps each built-in function beside its asynchronous twin, and programs name positions in
 // that list. There are no twins here; an empty slot stands for each, so that positions keep their
 // meaning.
-std::vector<ReplySlot> built_in_replies() {
+// Code execution has no twin there either, and takes one place.
+std::vector<ReplySlot> built_in_replies(bool with_code_execution) {
   std::vector<ReplySlot> slots;
   for (const BuiltInReply built_in : {BuiltInReply::check_termination, BuiltInReply::function_call,
                                       BuiltInReply::tool_calls, BuiltInReply::model}) {
+    if (built_in == BuiltInReply::model && with_code_execution) {
+      slots.push_back({.built_in = BuiltInReply::code_execution});
+    }
     slots.emplace_back();
     slots.push_back({.built_in = built_in});
   }

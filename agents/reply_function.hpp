@@ -87,6 +87,7 @@ enum class BuiltInReply : std::uint8_t {
   check_termination,  ///< Termination rule, cap, human input.
   function_call,      ///< Answers a legacy function call.
   tool_calls,         ///< Answers tool calls.
+  code_execution,     ///< Runs code; in the list of agents that have an executor.
   model,              ///< Asks the agent's model.
 };
 
@@ -112,7 +113,7 @@ struct ReplySlot {
 };
 
 /// The list every agent starts with.
-[[nodiscard]] std::vector<ReplySlot> built_in_replies();
+[[nodiscard]] std::vector<ReplySlot> built_in_replies(bool with_code_execution = false);
 /// Puts a registration where it says.
 void insert_reply(std::vector<ReplySlot>& slots, ReplyRegistration registration);
 

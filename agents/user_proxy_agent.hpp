@@ -22,6 +22,7 @@ struct UserProxyOptions {
   std::vector<ReplyRegistration> replies{};
   Hooks hooks{};
   std::vector<Transform> transforms{};
+  CodeExecution code_execution{};
   bool allow_format_str_template = false;
 };
 

@@ -3,13 +3,14 @@
 // All of moderato's public headers.
 
 #include <moderato/agents/assistant_agent.hpp>
+#include <moderato/agents/code_execution/command_line_executor.hpp>
 #include <moderato/agents/conversable_agent.hpp>
 #include <moderato/agents/party.hpp>
+#include <moderato/agents/tool.hpp>
 #include <moderato/agents/transforms/compression.hpp>
 #include <moderato/agents/transforms/content_name.hpp>
 #include <moderato/agents/transforms/history_limiter.hpp>
 #include <moderato/agents/transforms/token_limiter.hpp>
-#include <moderato/agents/tool.hpp>
 #include <moderato/agents/user_proxy_agent.hpp>
 #include <moderato/core/console_printer.hpp>
 #include <moderato/core/effect.hpp>

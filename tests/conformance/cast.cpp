@@ -6,6 +6,7 @@
 #include <moderato/agents/user_proxy_agent.hpp>
 #include <moderato/llm/limiter/limiter.hpp>
 
+#include "code.hpp"
 #include "tool_behavior.hpp"
 #include "transforms.hpp"
 
@@ -85,6 +86,9 @@ struct Cast {
     options.human_input = scripted_human(recorder, agent.value("human", Value::array()));
     options.default_auto_reply = default_reply_from(agent);
     options.hooks = hooks_from(agent);
+    if (agent.contains("code")) {
+      options.code_execution = code_execution_from(recorder, name, agent["code"]);
+    }
     options.transforms = transforms_from(agent.value("transforms", Value::array()));
     if (const Value model = agent.value("model", Value()); model.is_object()) {
       options.model = runtime.model(scripted_model(recorder, name, model),

@@ -7,11 +7,14 @@
 #include <stdexcept>
 
 #include <moderato/agents/carryover.hpp>
+#include <moderato/agents/code_execution/code_block.hpp>
+#include <moderato/agents/code_execution/code_text.hpp>
 #include <moderato/agents/conversable_agent.hpp>
 #include <moderato/agents/prompt.hpp>
 #include <moderato/agents/summary.hpp>
 #include <moderato/agents/tool_json.hpp>
 
+#include "code.hpp"
 #include "recorder.hpp"
 #include "transforms.hpp"
 
@@ -77,6 +80,19 @@ Value transform(const Value& args) {
   return shown;
 }
 
+// The built-in runner has a block for a text without any.
+Value extract_code(const Value& args) {
+  const std::string text = parsed_content({{"content", args.at("text")}}).text();
+  const auto blocks = fenced_blocks(text);
+  return blocks.empty() ? Value::array({{"unknown", text}}) : as_value(blocks);
+}
+
+Value file_name(const Value& args) {
+  const auto name = file_name_from(args.at("code").get<std::string>());
+  if (!name) throw std::invalid_argument(name.error().message);
+  return *name ? Value(**name) : Value();
+}
+
 Value valid_name(const Value& args) {
   const std::string name = args.at("name");
   Tool(RawTool{.definition = {.name = name}});  // throws for a name that is none
@@ -97,6 +113,20 @@ const std::map<std::string, Function, std::less<>>& functions() {
        [](const Value& args) { return result_text(as_json(args.at("value"))); }},
       {"carryover", opening},
       {"transform", transform},
+      {"extract_code", extract_code},
+      {"extract_code_blocks",
+       [](const Value& args) {
+         return as_value(
+             extract_code_blocks(parsed_content({{"content", args.at("text")}}).text()));
+       }},
+      {"infer_lang",
+       [](const Value& args) { return infer_language(args.at("code").get<std::string>()); }},
+      {"filename_from_code", file_name},
+      {"silence_pip",
+       [](const Value& args) {
+         return with_quiet_pip(args.at("lang").get<std::string>(),
+                               args.at("code").get<std::string>());
+       }},
       {"summary_last_msg",
        [](const Value& args) { return last_message_summary(parsed_content(args)); }},
       {"default_termination",
@@ -121,6 +151,7 @@ FunctionOutcome run_function(const Value& entry) {
   if (name == "transform") {
     outcome.tag = transform_quirk(entry["args"]["transform"], parsed_messages(entry["args"]));
   }
+  if (name == "filename_from_code") outcome.tag = "comment-taken-for-filename";
   const bool raises = entry.contains("raises");
   try {
     const Value result = found->second(entry.at("args"));

@@ -24,9 +24,9 @@ namespace {
 using namespace moderato::conformance;
 
 constexpr int skipped_exit = 77;
-const std::vector<std::string> claimed_topics{"roles", "termination", "human",     "caps",
-                                              "turns", "init",        "summary",   "replies",
-                                              "tools", "random-two",  "functions", "transforms"};
+const std::vector<std::string> claimed_topics{
+    "roles",   "termination", "human",      "caps",      "turns",      "init", "summary",
+    "replies", "tools",       "random-two", "functions", "transforms", "code"};
 
 struct Tally {
   int total = 0;

@@ -400,7 +400,6 @@ Value Scenario::state() {
 std::optional<std::string> unsupported_part(const Value& scenario) {
   if (scenario.contains("groups")) return "group chats";
   for (const Value& agent : scenario.at("agents")) {
-    if (agent.contains("code")) return "code execution";
     const Value model = agent.value("model", Value());
     if (!model.is_object()) continue;
     for (const char* key : {"configs", "filter", "cache_seed", "price"}) {
