@@ -6,6 +6,7 @@
 #include <moderato/agents/code_execution/command_line_executor.hpp>
 #include <moderato/agents/conversable_agent.hpp>
 #include <moderato/agents/party.hpp>
+#include <moderato/agents/structured_output.hpp>
 #include <moderato/agents/tool.hpp>
 #include <moderato/agents/transforms/compression.hpp>
 #include <moderato/agents/transforms/content_name.hpp>
