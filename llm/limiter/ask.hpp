@@ -52,12 +52,34 @@ struct Outcome {
   QuotaSignal signal{};  ///< What the response said about the quota.
 };
 
+/// Who asks, as a backend must know it to be fair between the processes that share a key.
+struct Ticket {
+  /// Names the waiting call among those of its limiter. 0: the call does not wait, so a backend
+  /// that has no room for it remembers nothing.
+  std::uint64_t id = 0;
+  std::uint64_t flow = 0;  ///< Whose turn it is: a number for the tenant, the same everywhere.
+  /// The flow's share against others; with the class of the call already in it. > 0.
+  double weight = 1.0;
+  /// Calls of this flow that wait in this limiter, this one included: when several processes hold
+  /// calls of one flow, its share is split between them by this number. ≥ 1.
+  std::uint32_t callers = 1;
+  bool retry = false;  ///< A first attempt earns a tenth of a retry for the key.
+};
+
+/// The call that will stand at the head of the flow when the one that asks has gone.
+struct NextInLine {
+  Ask ask{};
+  Ticket ticket{};
+};
+
 /// A backend's answers to an Ask.
 struct Granted {
   std::uint64_t id = 0;     ///< Names the grant when it is settled; later grants have larger ids.
   std::uint64_t epoch = 0;  ///< The key's epoch; a late answer of an older epoch changes no state.
-  Instant at{};             ///< When it was granted.
+  Instant at{};             ///< When it was granted, on the caller's clock.
   Ask charged{};            ///< What the key had charged in all, this grant included.
+  /// When the NextInLine that came with the ask may try; Instant{}: none came, or not said.
+  Instant next{};
 };
 struct MustWait {
   Instant until{};  ///< When room can be there; Instant::max(): only a settle can make it.
