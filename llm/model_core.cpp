@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <stdexcept>
 #include <utility>
 
@@ -88,7 +89,6 @@ void Model::Core::notify(const Call& call, Make&& make) const {
 }
 
 Result<ModelReply> Model::Core::ask(Call& call) {
-  options_.limiter.count_first_attempt(runtime_.clock().now());
   for (int number = 1;; ++number) {
     Attempt attempt{.number = number};
     // Budget.
@@ -130,7 +130,10 @@ std::optional<Error> Model::Core::reserve(const Call& call, Attempt& attempt) co
 }
 
 std::optional<Error> Model::Core::admit(const Call& call, Attempt& attempt) {
-  const Ask ask{.input_tokens = call.prompt.expected, .output_tokens = attempt.output_tokens};
+  const Ask ask{.input_tokens = call.prompt.expected,
+                .output_tokens = attempt.output_tokens,
+                .micros = micros_of({.input = call.prompt.expected, .output = attempt.output_tokens}),
+                .attempt = attempt.number};
   const auto queued = [&](const QueuedNotice& notice) {
     notify(call, [&] {
       return CallQueued{.agent = call.context.agent,
@@ -183,7 +186,9 @@ void Model::Core::settle(Call& call, Attempt& attempt, ProviderOutcome& outcome)
   const Duration waited = attempt.permit.waited();
   const Duration latency = runtime_.clock().now() - attempt.sent_at;
 
-  attempt.permit.settle(limiter_outcome(outcome, used));
+  Outcome ended = limiter_outcome(outcome, used);
+  ended.micros = micros_of(used);
+  attempt.permit.settle(ended);
   attempt.reservation.settle(used.total());
   if (outcome.reply && used.source == UsageSource::measured) {
     estimator_.learn(call.prompt, used.input);
@@ -256,6 +261,11 @@ tl::unexpected<Error> Model::Core::refuse(Call& call, Error error) {
   }
   write(call, record_of(call), &error);
   return fail(std::move(error));
+}
+
+/// What usage costs, in millionths; 0 without a price.
+std::int64_t Model::Core::micros_of(const Usage& usage) const {
+  return options_.price ? std::llround(options_.price->of(usage) * 1e6) : 0;
 }
 
 /// What is charged for an attempt.

@@ -52,6 +52,7 @@ class Model::Core {
   [[nodiscard]] tl::unexpected<Error> refuse(Call& call, Error error);
   [[nodiscard]] Usage usage_of(const Call& call, const Attempt& attempt,
                                const ProviderOutcome& outcome) const;
+  [[nodiscard]] std::int64_t micros_of(const Usage& usage) const;
   void charge(Call& call, const CallTotals::Snapshot& spent) const;
   [[nodiscard]] CallRecord record_of(const Call& call) const;
   void write(const Call& call, CallRecord record, const Error* error);

@@ -79,6 +79,7 @@ Spending spending_of_failure(const ProviderOutcome& outcome) {
 Outcome limiter_outcome(const ProviderOutcome& outcome, const Usage& used) {
   Outcome result{.input_tokens = used.input,
                  .output_tokens = used.output,
+                 .cached_input_tokens = used.cached_input,
                  .http_status = outcome.http_status,
                  .signal = outcome.quota};
   if (outcome.reply) {

@@ -13,23 +13,30 @@
 
 namespace moderato {
 
+/// What a limit counts. micros: millionths of money.
+enum class QuotaUnit : std::uint8_t { requests, tokens, input_tokens, output_tokens, micros };
+
 /// What one attempt needs from the quota: one slot in flight, requests, and tokens. All of it is
 /// granted together or not at all.
 struct Ask {
   std::int64_t requests = 1;
   std::int64_t input_tokens = 0;   ///< Estimated prompt.
   std::int64_t output_tokens = 0;  ///< Output cap, or the expected output where that is charged.
+  std::int64_t micros = 0;         ///< Money, in millionths of its unit; 0 where no price is known.
+  int attempt = 1;                 ///< Above 1: a retry, which goes to the head of its flow.
   [[nodiscard]] std::int64_t tokens() const noexcept { return input_tokens + output_tokens; }
   Ask& operator+=(const Ask& other) noexcept {
     requests += other.requests;
     input_tokens += other.input_tokens;
     output_tokens += other.output_tokens;
+    micros += other.micros;
     return *this;
   }
   Ask& operator-=(const Ask& other) noexcept {
     requests -= other.requests;
     input_tokens -= other.input_tokens;
     output_tokens -= other.output_tokens;
+    micros -= other.micros;
     return *this;
   }
 };
@@ -46,6 +53,8 @@ struct Outcome {
   Kind kind = Kind::unknown;
   std::int64_t input_tokens = 0;  ///< Really used, for succeeded and failed.
   std::int64_t output_tokens = 0;
+  std::int64_t cached_input_tokens = 0;  ///< Of input_tokens, those served from a cache.
+  std::int64_t micros = 0;               ///< Money really spent; 0: as reserved.
   ErrorCode error = ErrorCode::internal;  ///< For rejected and failed.
   int http_status = 0;
   std::string why{};     ///< The provider's words, for events.
@@ -112,6 +121,8 @@ struct WaitEstimate {
   Duration expected{};  ///< With a guess when slots in flight come free; ≥ at_least.
   const char* reason = "";
   IdleTimes idle{};  ///< What this call adds when it goes after `at_least`.
+  /// What the call itself takes: the longest time of quota over all limits. Its size for fairness.
+  Duration size{};
 };
 
 }  // namespace moderato

@@ -5,7 +5,7 @@
 namespace moderato {
 
 void InFlight::release(Duration held) noexcept {
-  --count_;
+  if (count_ > 0) --count_;
   if (held < Duration::zero()) return;
   mean_held_ = mean_held_ == Duration::zero() ? held : mean_held_ + (held - mean_held_) / 8;
 }
@@ -14,7 +14,8 @@ void InFlight::release(Duration held) noexcept {
 // nothing about whether forty would be welcome.
 void InFlight::grow() noexcept {
   if (!adaptive_ || slots_ >= max_slots_ || count_ * 5 < slots_ * 4) return;
-  if (++successes_ < slots_) return;
+  const bool doubling = cut_after_ == 0;
+  if (++successes_ < slots_ && !doubling) return;
   successes_ = 0;
   ++slots_;
 }

@@ -8,21 +8,31 @@
 
 namespace moderato {
 
-/// The slots for calls in flight: a fixed number, or one that follows additive increase and
-/// multiplicative decrease (one more after a round of successes that used nearly all slots, half
-/// after a refusal). Pure; not thread safe.
+/// The slots for calls in flight: a fixed number, or one that is found: it doubles with each round
+/// of successes that used nearly all slots until the provider is overloaded for the first time, and
+/// grows by one a round from then on; each overload halves it. A value without pointers. Pure; not
+/// thread safe.
 class InFlight {
  public:
   /// `slots` 0: no limit. `max_slots` 0: a fixed number; else adaptive, from 1 to `max_slots`.
   explicit InFlight(std::int64_t slots = 0, std::int64_t max_slots = 0) noexcept
       : slots_(slots), max_slots_(max_slots), adaptive_(max_slots > 0) {}
 
-  [[nodiscard]] bool full() const noexcept { return slots_ > 0 && count_ >= slots_; }
+  /// No slot for a call that has `ahead` calls before it.
+  [[nodiscard]] bool full(std::size_t ahead = 0) const noexcept {
+    return slots_ > 0 && count_ + static_cast<std::int64_t>(ahead) >= slots_;
+  }
   void take() noexcept { ++count_; }
   /// `held`: how long the slot was taken; negative: do not learn from it.
   void release(Duration held) noexcept;
   /// A call succeeded; before its release.
   void grow() noexcept;
+  /// The quota is known from elsewhere: all slots at once.
+  void open_all() noexcept {
+    if (adaptive_ && cut_after_ == 0) slots_ = max_slots_;
+  }
+  /// Calls of a process that has died: their slots are free.
+  void drop(std::int64_t calls) noexcept { count_ = calls < count_ ? count_ - calls : 0; }
   /// The provider refused the call `id`. Calls that were under way at the last cut cut no further.
   void cut(std::uint64_t id, std::uint64_t newest_id) noexcept;
 

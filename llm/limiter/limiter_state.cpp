@@ -15,6 +15,11 @@
 // one timer runs for a whole queue, and who leaves the front, with a permit or without, wakes the
 // next.
 //
+// Where several limiters share a key, the backend decides between their flows, so here the first
+// call of each of the first few flows asks, and each has an instant of its own. A granted call
+// brings its flow's next one along in the same step (NextInLine): one question to the store for
+// each call, although all of them wait.
+//
 // A permit that ends makes room that no timer knows of, so it wakes the front as well. The permit
 // itself is never handed to a waiter: the waiter, once awake, asks for its own. A waiter that is
 // cancelled at that very moment has nothing to give back; by leaving it wakes the next, and the
@@ -30,6 +35,9 @@
 
 namespace moderato {
 namespace {
+
+constexpr std::size_t lanes = 8;  // flows of one limiter that ask a shared backend at a time
+constexpr Duration look_again = std::chrono::seconds(1);  // for room at others that nobody announces
 
 double seconds(Duration duration) {
   return std::chrono::duration<double>(duration).count();
@@ -57,83 +65,110 @@ bool ends_after(const WaitEstimate& estimate, Instant now, Instant deadline) {
   return deadline != no_deadline && saturating_add(now, estimate.at_least) >= deadline;
 }
 
+double weight_of(Priority priority) noexcept {
+  switch (priority) {
+    case Priority::interactive:
+      return 8.0;
+    case Priority::batch:
+      return 1.0;
+    default:
+      return 4.0;
+  }
+}
+
+std::uint64_t number_of(std::string_view session) noexcept {
+  return session.empty() ? 0 : std::max<std::uint64_t>(std::hash<std::string_view>{}(session), 1);
+}
+
 }  // namespace
 
 /// A place in the queue: left however the waiting ends.
 class LimiterState::Place {
  public:
-  Place(LimiterState& state, Entry& entry) : state_(state), entry_(entry) {}
+  Place(LimiterState& state, Entry& entry, const Clock& clock)
+      : state_(state), entry_(entry), clock_(clock) {}
   Place(const Place&) = delete;
   Place& operator=(const Place&) = delete;
-  ~Place() { state_.leave(entry_); }
+  ~Place() { state_.leave(entry_, clock_.now()); }
 
  private:
   LimiterState& state_;
   Entry& entry_;
+  const Clock& clock_;
 };
 
 LimiterState::LimiterState(Options options)
-    : options_(std::move(options)), retries_(options_.requests_per_second) {}
+    : options_(std::move(options)), shared_(options_.backend->shared()) {
+  if (shared_) on_room_ = options_.backend->on_room([this] { room_elsewhere(); });
+}
 
 tl::unexpected<Error> LimiterState::refuse(Error error) {
-  refused_.fetch_add(1, std::memory_order_relaxed);
+  const std::scoped_lock lock(mutex_);
+  ++refusals_[error.code];
   return fail(std::move(error));
 }
 
-Permit LimiterState::permit(const Self& self, const Granted& grant, const Ask& ask,
-                            const CallContext& context, const Clock& clock, Duration waited) {
+Result<Permit> LimiterState::admitted(const Granted& grant, const Ask& ask,
+                                      const CallContext& context, const Clock& clock,
+                                      Duration waited) {
   granted_.fetch_add(1, std::memory_order_relaxed);
-  Permit permit;
-  permit.state_ = self;
-  permit.ask_ = ask;
-  permit.grant_ = grant;
-  permit.waited_ = waited;
-  permit.clock_ = &clock;
-  permit.observer_ = context.observer;
-  return permit;
+  return Permit({.owner = shared_from_this(), .ask = ask, .grant = grant}, waited, clock,
+                context.observer);
 }
 
-Result<Permit> LimiterState::acquire(const Self& self, const Ask& ask, const CallContext& context,
-                                     const Clock& clock, const Announce& queued) {
+Result<Permit> LimiterState::acquire(const Ask& ask, const CallContext& context, const Clock& clock,
+                                     const Announce& queued) {
   if (context.stop.stop_requested()) return refuse(cancelled());
   const Instant now = clock.now();
   if (now >= context.deadline) return refuse(deadline_over());
   if (waiting_.load(std::memory_order_acquire) == 0) {
-    Admission admission = options_.backend->try_acquire(now, ask);
+    const Ticket ticket{.weight = weight_of(context.priority), .retry = ask.attempt > 1};
+    Admission admission = options_.backend->try_acquire(now, ask, ticket, nullptr);
     if (const auto* grant = std::get_if<Granted>(&admission)) {
-      return permit(self, *grant, ask, context, clock, {});
+      return admitted(*grant, ask, context, clock, {});
     }
     if (auto* refused = std::get_if<Refused>(&admission)) return refuse(std::move(refused->error));
   }
-  return wait_in_queue(self, now, ask, context, clock, queued);
+  Entry entry;
+  entry.ask = ask;
+  entry.arrived = now;
+  entry.deadline = context.deadline;
+  entry.conversation = number_of(context.session);
+  entry.first_call = context.totals != nullptr && context.totals->snapshot().attempts == 0;
+  entry.retry = ask.attempt > 1;
+  return wait_in_queue(entry, context, clock, queued);
 }
 
-Result<Permit> LimiterState::wait_in_queue(const Self& self, Instant arrived, const Ask& ask,
-                                           const CallContext& context, const Clock& clock,
-                                           const Announce& queued) {
-  Entry entry{.ask = ask, .deadline = context.deadline};
-  const auto notice = enter(entry, arrived);
+Result<Permit> LimiterState::wait_in_queue(Entry& entry, const CallContext& context,
+                                           const Clock& clock, const Announce& queued) {
+  const auto notice = enter(entry, context);
   if (!notice) return refuse(notice.error());
-  const Place place(*this, entry);
+  const Place place(*this, entry, clock);
   if (queued) queued(*notice);
   for (;;) {
     if (context.stop.stop_requested()) return refuse(cancelled());
     const Instant now = clock.now();
     if (now >= entry.deadline) return refuse(deadline_over());
     Instant wake_at = entry.deadline;
-    if (is_front(entry)) {
-      Admission admission = options_.backend->try_acquire(now, ask);
+    if (turn_of(entry, now) == Turn::ask) {
+      Admission admission = ask_for(entry, now);
       if (const auto* grant = std::get_if<Granted>(&admission)) {
-        return permit(self, *grant, ask, context, clock, now - arrived);
+        note_next(entry, grant->next);
+        return admitted(*grant, entry.ask, context, clock, clock.now() - entry.arrived);
       }
       if (auto* no = std::get_if<Refused>(&admission)) return refuse(std::move(no->error));
       const auto& wait = std::get<MustWait>(admission);
-      if (wait.until != Instant::max() && wait.until >= entry.deadline) {
+      entry.waits_for_room = wait.until == Instant::max();
+      if (!entry.waits_for_room && wait.until >= entry.deadline) {
         return refuse(beyond_deadline(wait.until - now, wait.reason));
       }
+      entry.not_before = entry.waits_for_room ? Instant{} : wait.until;
       wake_at = std::min(wake_at, wait.until);
+      if (entry.waits_for_room && shared_) wake_at = std::min(wake_at, now + look_again);
+    } else if (entry.not_before > now) {
+      wake_at = std::min(wake_at, entry.not_before);
     } else {
-      const WaitEstimate estimate = options_.backend->expected_wait(now, ask, {});
+      const WaitEstimate estimate = options_.backend->expected_wait(now, entry.ask, {});
       if (ends_after(estimate, now, entry.deadline)) {
         return refuse(beyond_deadline(estimate.at_least, estimate.reason));
       }
@@ -142,51 +177,147 @@ Result<Permit> LimiterState::wait_in_queue(const Self& self, Instant arrived, co
   }
 }
 
-/// Puts the entry at the end of the queue, or says why not.
-Result<QueuedNotice> LimiterState::enter(Entry& entry, Instant now) {
+/// Whether the entry may ask the backend now.
+LimiterState::Turn LimiterState::turn_of(Entry& entry, Instant now) {
   const std::scoped_lock lock(mutex_);
-  const WaitEstimate estimate = options_.backend->expected_wait(now, entry.ask, queue_.ahead());
+  if (!shared_) return queue_.front(now) == &entry ? Turn::ask : Turn::later;
+  const bool first = queue_.front_of_flow(entry, now) == &entry;
+  entry.armed = first && queue_.among_first_flows(entry, lanes);
+  if (!entry.armed) return Turn::later;
+  return entry.not_before > now ? Turn::later : Turn::ask;
+}
+
+Ticket LimiterState::ticket_of(const Entry& entry) const {
+  return {.id = entry.id,
+          .flow = queue_.flow_hash(entry),
+          .weight = queue_.weight(entry),
+          .callers = static_cast<std::uint32_t>(queue_.callers(entry)),
+          .retry = entry.retry};
+}
+
+/// Asks the backend, without the lock: it may be far away.
+Admission LimiterState::ask_for(Entry& entry, Instant now) {
+  if (!shared_) return options_.backend->try_acquire(now, entry.ask, {.retry = entry.retry}, nullptr);
+  Ticket ticket;
+  NextInLine next;
+  bool has_next = false;
+  {
+    const std::scoped_lock lock(mutex_);
+    entry.has_ticket = true;
+    ticket = ticket_of(entry);
+    if (Entry* follower = queue_.after(entry); follower != nullptr && !follower->has_ticket) {
+      has_next = true;
+      next = {.ask = follower->ask, .ticket = ticket_of(*follower)};
+      next.ticket.callers = std::max<std::uint32_t>(ticket.callers - 1, 1);
+    }
+  }
+  return options_.backend->try_acquire(now, entry.ask, ticket, has_next ? &next : nullptr);
+}
+
+/// What the grant of an entry says of the one behind it.
+void LimiterState::note_next(Entry& entry, Instant next) {
+  const std::scoped_lock lock(mutex_);
+  entry.granted = true;
+  entry.has_ticket = false;
+  entry.waits_for_room = false;
+  if (next == Instant{}) return;
+  Entry* follower = queue_.after(entry);
+  if (follower == nullptr || follower->has_ticket) return;
+  follower->has_ticket = true;
+  follower->not_before = next;
+}
+
+/// Puts the entry in its place in the queue, or says why not.
+Result<QueuedNotice> LimiterState::enter(Entry& entry, const CallContext& context) {
+  const QueueOptions& limits = options_.queue;
+  const Instant now = entry.arrived;
+  const std::scoped_lock lock(mutex_);
+  double weight = weight_of(context.priority);
+  const auto own = limits.tenant_weights.find(context.tenant);
+  if (own != limits.tenant_weights.end()) weight *= own->second;
+  std::string flow = context.tenant;
+  if (context.priority != Priority::normal) flow.append("\n").append(to_string(context.priority));
+  const std::size_t of_flow = queue_.size_of_flow(flow);
+
+  entry.id = ++tickets_;
+  entry.cost = std::max(options_.backend->expected_wait(Instant{}, entry.ask, {}).size, Duration(1));
+  queue_.push(entry, flow, weight);
+  const QueuedAhead ahead = queue_.ahead_of(entry);
+  const WaitEstimate estimate = options_.backend->expected_wait(now, entry.ask, ahead);
+  std::optional<Error> error;
   if (ends_after(estimate, now, entry.deadline)) {
-    return fail(beyond_deadline(estimate.at_least, estimate.reason));
+    error = beyond_deadline(estimate.at_least, estimate.reason);
+  } else if (queue_.size() > limits.max_queue) {
+    error = {.code = ErrorCode::queue_full,
+             .message = fmt::format("{} calls wait for this quota already (max_queue)",
+                                    queue_.size() - 1),
+             .retry_after = estimate.expected};
+  } else if (limits.max_queue_per_tenant > 0 && of_flow >= limits.max_queue_per_tenant) {
+    error = {.code = ErrorCode::queue_full,
+             .message = fmt::format("{} calls of this tenant wait already (max_queue_per_tenant)",
+                                    of_flow),
+             .retry_after = estimate.expected};
+  } else if (estimate.expected > limits.max_queue_time) {
+    error = {.code = ErrorCode::queue_full,
+             .message = fmt::format("the calls that wait already take {:.0f} s of the quota, more "
+                                    "than max_queue_time",
+                                    seconds(estimate.expected)),
+             .retry_after = estimate.expected};
   }
-  if (queue_.size() >= options_.max_queue) {
-    return fail(
-        {.code = ErrorCode::queue_full,
-         .message = fmt::format("{} calls wait for this quota already (max_queue)", queue_.size()),
-         .retry_after = estimate.expected});
+  if (error) {
+    queue_.remove(entry, false);
+    return fail(std::move(*error));
   }
-  const std::size_t position = queue_.size();
-  entry.idle = estimate.idle;
-  queue_.push(entry);
+  entry.idle = {};
   waiting_.store(queue_.size(), std::memory_order_release);
   return QueuedNotice{.reason = *estimate.reason != '\0' ? estimate.reason : "queue",
                       .expected_wait = estimate.expected,
-                      .position = position};
+                      .position = ahead.calls};
 }
 
-void LimiterState::leave(Entry& entry) noexcept {
+void LimiterState::leave(Entry& entry, Instant now) noexcept {
+  std::uint64_t withdrawn = 0;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (entry.has_ticket) withdrawn = entry.id;
+    queue_.remove(entry, entry.granted);
+    waiting_.store(queue_.size(), std::memory_order_release);
+    wake_next(now);
+  }
+  if (withdrawn != 0) options_.backend->withdraw(now, withdrawn);
+}
+
+/// Under mutex_: whoever may ask now and sleeps without an instant of its own.
+void LimiterState::wake_next(Instant now) noexcept {
+  if (!shared_) {
+    if (Entry* front = queue_.front(now); front != nullptr) front->turn.notify();
+    return;
+  }
+  queue_.for_each_first(lanes, now, [&](Entry& front) {
+    if (!front.armed) front.turn.notify();
+  });
+}
+
+/// Another limiter's permit ended or left.
+void LimiterState::room_elsewhere() {
+  if (waiting_.load(std::memory_order_acquire) == 0) return;
   const std::scoped_lock lock(mutex_);
-  const bool was_front = queue_.front() == &entry;
-  queue_.remove(entry);
-  waiting_.store(queue_.size(), std::memory_order_release);
-  if (was_front && queue_.front() != nullptr) queue_.front()->turn.notify();
+  queue_.for_each_front([](Entry& front) {
+    if (front.waits_for_room) front.turn.notify();
+  });
 }
 
-bool LimiterState::is_front(const Entry& entry) const {
-  const std::scoped_lock lock(mutex_);
-  return queue_.front() == &entry;
-}
-
-void LimiterState::settle(const Permit& permit, const Outcome& outcome) {
-  const Instant now = permit.clock_->now();
-  const auto change = options_.backend->settle(now, permit.grant_, permit.ask_, outcome);
+void LimiterState::settle(const PermitPart& part, const Clock& clock, const Observer& observer,
+                          const Outcome& outcome) {
+  const Instant now = clock.now();
+  const auto change = options_.backend->settle(now, part.grant, part.ask, outcome);
   if (waiting_.load(std::memory_order_acquire) != 0) wake_waiters(now, change);
-  if (!change || !permit.observer_) return;
-  permit.observer_(Event{.at = now,
-                         .data = LimiterChanged{.key = options_.name,
-                                                .state = change->state,
-                                                .lasting = change->lasting,
-                                                .why = change->why}});
+  if (!change || !observer) return;
+  observer(Event{.at = now,
+                 .data = LimiterChanged{.key = options_.name,
+                                        .state = change->state,
+                                        .lasting = change->lasting,
+                                        .why = change->why}});
 }
 
 /// After a permit has ended: the front may find room. A change that holds calls up also wakes those
@@ -196,34 +327,40 @@ void LimiterState::wake_waiters(Instant now, const std::optional<KeyChange>& cha
   if (change) {
     const Instant end = saturating_add(now, change->lasting);
     queue_.for_each([&](Entry& entry) {
-      if (entry.deadline < end) entry.turn.notify();
+      if (change->state == "closed") entry.not_before = {};
+      if (entry.deadline < end || change->state == "closed") entry.turn.notify();
     });
   }
-  if (queue_.front() != nullptr) queue_.front()->turn.notify();
+  if (!shared_) {
+    if (Entry* front = queue_.front(now); front != nullptr) front->turn.notify();
+    return;
+  }
+  queue_.for_each_front([](Entry& front) {
+    if (front.waits_for_room) front.turn.notify();
+  });
 }
 
-bool LimiterState::take_retry(Instant now) {
+LimiterSnapshot LimiterState::snapshot(Instant now) const {
+  LimiterSnapshot snapshot{.key = options_.backend->snapshot(now),
+                           .granted = granted_.load(std::memory_order_relaxed)};
+  snapshot.retries_left = snapshot.key.retries_left;
   const std::scoped_lock lock(mutex_);
-  return retries_.take(now);
-}
-
-void LimiterState::count_first_attempt() {
-  const std::scoped_lock lock(mutex_);
-  retries_.count_first_attempt();
-}
-
-Limiter::Snapshot LimiterState::snapshot(Instant now) const {
-  const std::scoped_lock lock(mutex_);
-  return {.key = options_.backend->snapshot(now),
-          .queued = queue_.size(),
-          .granted = granted_.load(),
-          .refused = refused_.load(),
-          .retries_left = retries_.left()};
+  snapshot.queued = queue_.size();
+  for (const auto& [code, count] : refusals_) {
+    snapshot.refused += count;
+    snapshot.refusals.push_back({.cause = code, .count = count});
+  }
+  return snapshot;
 }
 
 std::string LimiterState::describe() const {
   return fmt::format("{}: {}, at most {} waiting", options_.name, options_.backend->describe(),
-                     options_.max_queue);
+                     options_.queue.max_queue);
+}
+
+Duration LimiterState::expected_wait(Instant now, const Ask& ask) const {
+  const std::scoped_lock lock(mutex_);
+  return options_.backend->expected_wait(now, ask, queue_.all()).expected;
 }
 
 }  // namespace moderato

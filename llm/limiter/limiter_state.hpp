@@ -3,63 +3,66 @@
 // Private header of the library: not installed.
 
 #include <atomic>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
 
+#include <moderato/llm/limiter/fair_queue.hpp>
 #include <moderato/llm/limiter/limiter.hpp>
-#include <moderato/llm/limiter/retry_budget.hpp>
-#include <moderato/llm/limiter/wait_queue.hpp>
+#include <moderato/llm/limiter/limiter_core.hpp>
 
 namespace moderato {
 
 /// What the handles of one limiter share: the order of the waiting calls, and the backend that
 /// knows whether there is room. Thread safe.
-class LimiterState {
+class LimiterState final : public LimiterCore {
  public:
   struct Options {
     std::shared_ptr<LimiterBackend> backend{};
-    std::size_t max_queue = 0;
+    QueueOptions queue{};
     std::string name{};
-    double requests_per_second = 0;  ///< For the retry budget; 0: unknown.
   };
   explicit LimiterState(Options options);
 
-  using Self = std::shared_ptr<LimiterState>;
-  using Announce = std::function<void(const QueuedNotice&)>;
-
-  /// `self` owns this state; the permit will hold it.
-  Result<Permit> acquire(const Self& self, const Ask& ask, const CallContext& context,
-                         const Clock& clock, const Announce& queued);
-  void settle(const Permit& permit, const Outcome& outcome);
-
-  bool take_retry(Instant now);
-  void count_first_attempt();
-  [[nodiscard]] Limiter::Snapshot snapshot(Instant now) const;
-  [[nodiscard]] std::string describe() const;
+  Result<Permit> acquire(const Ask& ask, const CallContext& context, const Clock& clock,
+                         const Announce& queued) override;
+  void settle(const PermitPart& part, const Clock& clock, const Observer& observer,
+              const Outcome& outcome) override;
+  bool take_retry(Instant now) override { return options_.backend->take_retry(now); }
+  [[nodiscard]] LimiterSnapshot snapshot(Instant now) const override;
+  [[nodiscard]] std::string describe() const override;
+  [[nodiscard]] Duration expected_wait(Instant now, const Ask& ask) const override;
 
  private:
-  using Entry = WaitQueue::Entry;
+  using Entry = FairQueue::Entry;
   class Place;
+  enum class Turn : std::uint8_t { ask, later };
 
-  Permit permit(const Self& self, const Granted& grant, const Ask& ask, const CallContext& context,
-                const Clock& clock, Duration waited);
-  Result<Permit> wait_in_queue(const Self& self, Instant arrived, const Ask& ask,
-                               const CallContext& context, const Clock& clock,
+  Result<Permit> admitted(const Granted& grant, const Ask& ask, const CallContext& context,
+                          const Clock& clock, Duration waited);
+  Result<Permit> wait_in_queue(Entry& entry, const CallContext& context, const Clock& clock,
                                const Announce& queued);
-  Result<QueuedNotice> enter(Entry& entry, Instant now);
-  void leave(Entry& entry) noexcept;
-  bool is_front(const Entry& entry) const;
+  Result<QueuedNotice> enter(Entry& entry, const CallContext& context);
+  void leave(Entry& entry, Instant now) noexcept;
+  Turn turn_of(Entry& entry, Instant now);
+  Admission ask_for(Entry& entry, Instant now);
+  Ticket ticket_of(const Entry& entry) const;
+  void note_next(Entry& entry, Instant next);
+  void wake_next(Instant now) noexcept;
   void wake_waiters(Instant now, const std::optional<KeyChange>& change);
+  void room_elsewhere();
   tl::unexpected<Error> refuse(Error error);
 
   const Options options_;
-  mutable std::mutex mutex_;  // queue_ and retries_
-  WaitQueue queue_;
-  RetryBudget retries_;
+  const bool shared_;
+  mutable std::mutex mutex_;  // queue_, tickets_, refusals_
+  FairQueue queue_;
+  std::uint64_t tickets_ = 0;
+  std::map<ErrorCode, std::uint64_t> refusals_;
   std::atomic<std::size_t> waiting_{0};  // queue_.size(), for a look without the lock
   std::atomic<std::uint64_t> granted_{0};
-  std::atomic<std::uint64_t> refused_{0};
+  std::shared_ptr<void> on_room_;  // last: its end stops the calls of room_elsewhere
 };
 
 }  // namespace moderato

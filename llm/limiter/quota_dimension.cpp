@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <utility>
 
 // Two buckets for one limit
@@ -26,6 +27,8 @@ constexpr Duration periods[] = {minutes(1), hours(1), hours(24)};
 constexpr Duration reset_slack = seconds(1);
 constexpr Duration full_minute_burst = seconds(50);
 constexpr int proofs_needed = 3;
+constexpr int raises_after = 3;
+constexpr Duration raises_over = seconds(5);
 
 /// The period by the law of continuous buckets, in nanoseconds; 0 if nothing can be said.
 double period_by_law(const QuotaHeader& header) noexcept {
@@ -59,6 +62,8 @@ const char* to_string(QuotaUnit unit) noexcept {
       return "input tokens";
     case QuotaUnit::output_tokens:
       return "output tokens";
+    case QuotaUnit::micros:
+      return "money";
   }
   return "";
 }
@@ -87,22 +92,28 @@ std::optional<Duration> period_of(const QuotaHeader& header) noexcept {
   return std::nullopt;
 }
 
-QuotaDimension::QuotaDimension(Rule rule)
-    : rule_(std::move(rule)), ours_(1, minutes(1), {}), theirs_(1, minutes(1), {}) {
+QuotaDimension::QuotaDimension(const Rule& rule)
+    : rule_(rule), ours_(1, minutes(1), {}), theirs_(1, minutes(1), {}) {
   set_rate(rule_.limit);
 }
 
-void QuotaDimension::settle(Instant now, const Ask& taken, const Ask& actual,
-                            Instant taken_at) noexcept {
+void QuotaDimension::settle(Instant now, const Ask& taken, const Ask& actual, Instant taken_at,
+                            bool theirs_too) noexcept {
   const std::int64_t back = amount(taken, rule_.unit) - amount(actual, rule_.unit);
   if (back == 0) return;
   const Duration cost = ours_.cost(back);
   if (back < 0) return take(now, -cost);
   ours_.give_back(cost, taken_at);
-  theirs_.give_back(cost, taken_at);
+  if (theirs_too) theirs_.give_back(cost, taken_at);
+}
+
+void QuotaDimension::drain(Instant now) noexcept {
+  if (ours_.level(now) > 0) ours_.set_level(now, 0);
 }
 
 void QuotaDimension::set_rate(std::int64_t limit) noexcept {
+  limit_ = limit;
+  const std::int64_t usable = std::max<std::int64_t>(1, limit - left_to_others_);
   Duration burst = rule_.burst;
   if (rule_.period > minutes(1)) {
     burst = rule_.period;  // a day's quota is not doled out by the second
@@ -110,14 +121,14 @@ void QuotaDimension::set_rate(std::int64_t limit) noexcept {
     burst = std::max(burst, full_minute_burst);
   }
   const Duration period(std::llround(static_cast<double>(rule_.period.count()) / rule_.safety));
-  ours_.set_rate(limit, period, burst);
-  theirs_.set_rate(limit, period, period);
+  ours_.set_rate(usable, period, burst);
+  theirs_.set_rate(usable, period, period);
 }
 
 void QuotaDimension::adopt_limit(std::int64_t limit) noexcept {
   if (limit < 1) return;  // "0" is how some providers say that they do not say
   const std::int64_t usable = rule_.learnt ? limit : std::min(limit, rule_.limit);
-  if (usable != theirs_.limit()) set_rate(usable);
+  if (usable != limit_) set_rate(usable);
 }
 
 void QuotaDimension::adopt(const QuotaHeader& header) noexcept {
@@ -129,11 +140,36 @@ void QuotaDimension::adopt(const QuotaHeader& header) noexcept {
   proofs_ = fits ? std::min(proofs_ + 1, proofs_needed) : 0;
   const bool misjudged = *period > rule_.period;
   if (misjudged) rule_.period = *period;
-  if (misjudged || was_proven != (proofs_ >= proofs_needed)) set_rate(theirs_.limit());
+  if (misjudged || was_proven != (proofs_ >= proofs_needed)) set_rate(limit_);
 }
 
 void QuotaDimension::lower_to(Instant now, std::int64_t units) noexcept {
   if (units < theirs_.level(now)) theirs_.set_level(now, units);
+}
+
+void QuotaDimension::correct(Instant now, std::int64_t units) noexcept {
+  const std::int64_t level = theirs_.level(now);
+  if (units - level <= limit_ / 50) {
+    more_seen_ = 0;
+    return lower_to(now, units);
+  }
+  if (more_seen_++ == 0) more_since_ = now;
+  if (more_seen_ < raises_after || now - more_since_ < raises_over) return;
+  more_seen_ = 0;
+  theirs_.set_level(now, level + (units - level) / 4);
+}
+
+// The share of others is taken off the rate in steps of a fiftieth, so that a figure which is never
+// quite still does not set a new rate with every response.
+void QuotaDimension::observe_others(Instant at, std::int64_t remaining,
+                                    std::int64_t charged) noexcept {
+  others_.observe(at, remaining, charged, limit_, rule_.period);
+  const auto taken = static_cast<std::int64_t>(
+      others_.rate() * std::chrono::duration<double>(rule_.period).count());
+  const bool over = taken == 0 && left_to_others_ > 0;
+  if (!over && std::abs(taken - left_to_others_) * 50 <= limit_) return;
+  left_to_others_ = taken;
+  set_rate(limit_);
 }
 
 std::int64_t QuotaDimension::level(Instant now) const noexcept {
@@ -148,8 +184,18 @@ std::int64_t QuotaDimension::refilled(Duration time) const noexcept {
 }
 
 std::string QuotaDimension::describe() const {
-  const char* per = period() == minutes(1) ? "min" : period() == hours(1) ? "hour" : "day";
-  return fmt::format("{} {}/{}", limit(), to_string(rule_.unit), per);
+  const std::string others =
+      left_to_others_ > 0 ? fmt::format(" (others take {} of them)", left_to_others_) : "";
+  const std::string period_text = period() == minutes(1)     ? "min"
+                                  : period() == seconds(1)   ? "s"
+                                  : period() == hours(1)     ? "hour"
+                                  : period() == hours(24)    ? "day"
+                                  : fmt::format("{} s", period() / seconds(1));
+  if (rule_.unit == QuotaUnit::micros) {
+    return fmt::format("{:.2f} of money/{}{}", static_cast<double>(limit()) / 1e6, period_text,
+                       others);
+  }
+  return fmt::format("{} {}/{}{}", limit(), to_string(rule_.unit), period_text, others);
 }
 
 }  // namespace moderato

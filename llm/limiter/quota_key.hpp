@@ -2,16 +2,24 @@
 
 // Private header of the library: not installed.
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include <moderato/llm/limiter/in_flight.hpp>
 #include <moderato/llm/limiter/key_state.hpp>
 #include <moderato/llm/limiter/limiter_backend.hpp>
 #include <moderato/llm/limiter/quota_dimension.hpp>
+#include <moderato/llm/limiter/quota_profile.hpp>
+#include <moderato/llm/limiter/rate_governor.hpp>
+#include <moderato/llm/limiter/retry_budget.hpp>
 
 namespace moderato {
 
@@ -23,45 +31,92 @@ struct QuotaRules {
   double safety = 0.99;        ///< For limits that the provider's answers add.
   Bursts bursts{};             ///< For those too.
   Duration max_hold = std::chrono::seconds(120);
+  QuotaProfile profile{};
 };
 
-/// The whole arithmetic of one provider key: its limits, its slots, its state. What a backend
-/// keeps, wherever it keeps it. Pure: time is a parameter (a step backwards counts as no step). Not
-/// thread safe.
+/// The whole arithmetic of one provider key: its limits, its slots, its state, its retry budget.
+/// What a backend keeps, wherever it keeps it: a value without pointers (trivially copyable), which
+/// may live in shared memory or be copied byte by byte. Pure: time is a parameter (a step backwards
+/// counts as no step). Not thread safe.
 class QuotaKey {
  public:
-  explicit QuotaKey(QuotaRules rules);
+  explicit QuotaKey(const QuotaRules& rules = {});
 
-  /// All or nothing: see LimiterBackend::try_acquire.
-  [[nodiscard]] Admission try_acquire(Instant now, const Ask& ask);
+  /// What a call needs in the provider's own units (see ChargeBasis): the limits are charged with
+  /// this.
+  [[nodiscard]] Ask weigh(const Ask& ask) const noexcept;
+  /// The longest time of quota that a call takes in any dimension: its size for fairness. At least
+  /// 1 ns.
+  [[nodiscard]] Duration dominant_share(const Ask& ask) const noexcept;
+
+  /// All or nothing: see LimiterBackend::try_acquire. There must be room for the calls `before`,
+  /// too, but nothing is taken for them. `retry`: the call earns nothing for the retry budget.
+  [[nodiscard]] Admission try_acquire(Instant now, const Ask& ask, const QueuedAhead& before = {},
+                                      bool retry = false);
   /// Charges what really happened, learns what the provider said, moves the key's state.
   std::optional<KeyChange> settle(Instant now, const Granted& grant, const Ask& ask,
                                   const Outcome& outcome);
+  [[nodiscard]] bool take_retry(Instant now) noexcept { return retries_.take(now); }
+  /// Calls in flight of a process that has died: their slots come back, what they took stays taken.
+  void drop_in_flight(std::int64_t calls) noexcept { in_flight_.drop(calls); }
+
   [[nodiscard]] WaitEstimate expected_wait(Instant now, const Ask& ask,
                                            const QueuedAhead& ahead) const;
   [[nodiscard]] KeySnapshot snapshot(Instant now) const;
   /// "60 requests/min, 90000 tokens/min, 8 in flight".
   [[nodiscard]] std::string describe() const;
+  /// False for bytes that never were a QuotaKey.
+  [[nodiscard]] bool valid() const noexcept { return dimension_count_ <= max_quota_dimensions; }
 
  private:
+  struct Settings {  // of QuotaRules, without what points elsewhere
+    Bursts bursts{};
+    double safety = 0.99;
+    Duration max_hold{};
+    bool adaptive = false;
+    ChargeBasis basis{};
+    Settles settles{};
+    int requests_per_rejection = 0;
+    int output_weight = 1;
+    bool cached_input_is_free = false;
+    BareRejection bare_rejection{};
+    std::int64_t remaining_rounded_by = 0;
+  };
+
   Instant forward(Instant now) noexcept { return latest_ = now > latest_ ? now : latest_; }
+  [[nodiscard]] std::span<QuotaDimension> dimensions() noexcept {
+    return {dimensions_.data(), std::min(dimension_count_, max_quota_dimensions)};
+  }
+  [[nodiscard]] std::span<const QuotaDimension> dimensions() const noexcept {
+    return {dimensions_.data(), std::min(dimension_count_, max_quota_dimensions)};
+  }
+  [[nodiscard]] Ask charge_for(const Ask& ask, const Outcome& outcome) const noexcept;
+  [[nodiscard]] bool knows_rates() const noexcept { return dimension_count_ > 0; }
+
+  // quota_learning.cpp: what responses say.
   void learn(Instant now, const Granted& grant, const Outcome& outcome, const Ask& since,
              const Ask& given_back);
   std::optional<Duration> correct(Instant now, const QuotaSignal& signal, const Ask& since);
   std::optional<KeyChange> move_state(Instant now, const Granted& grant, const Outcome& outcome,
                                       const Ask& since);
+  std::optional<KeyChange> rejected(Instant now, const Granted& grant, const Outcome& outcome);
   QuotaDimension* find_or_add(Instant now, const QuotaHeader& header);
   QuotaDimension* find_or_add(Instant now, const QuotaState& state);
-  QuotaDimension* add(Instant now, std::string name, QuotaUnit unit, std::int64_t limit,
+  QuotaDimension* add(Instant now, std::string_view name, QuotaUnit unit, std::int64_t limit,
                       Duration period);
 
-  QuotaRules rules_;
-  std::vector<QuotaDimension> dimensions_;
+  Settings settings_{};
+  std::array<QuotaDimension, max_quota_dimensions> dimensions_{};
+  std::size_t dimension_count_ = 0;
   InFlight in_flight_;
   KeyState state_;
+  RateGovernor governor_;
+  RetryBudget retries_;
   Instant latest_{};
   std::uint64_t newest_id_ = 0;
+  std::uint64_t rejections_ = 0;
   Ask charged_{.requests = 0};  // sum of all charges and refunds so far
 };
+static_assert(std::is_trivially_copyable_v<QuotaKey>);
 
 }  // namespace moderato

@@ -1,7 +1,5 @@
 #pragma once
 
-// Private header of the library: not installed.
-
 #include <cstdint>
 
 #include <moderato/core/time.hpp>
@@ -17,7 +15,7 @@ namespace moderato {
 class RetryBudget {
  public:
   /// requests_per_second 0: unknown.
-  explicit RetryBudget(double requests_per_second) noexcept;
+  explicit RetryBudget(double requests_per_second = 0) noexcept;
 
   void count_first_attempt() noexcept;
   /// Takes one retry; false: wait for other calls to earn it, or give up.

@@ -31,13 +31,13 @@ TEST_CASE("the defaults of a model and its limiter are those that the README sta
   const AdaptiveOptions learnt;
   CHECK(learnt.initial_in_flight == 4);
   CHECK(learnt.max_in_flight == 64);
-  CHECK(learnt.max_queue == 100'000);
+  CHECK(learnt.queue.max_queue == 100'000);
   CHECK(learnt.max_hold == 120s);
   const QuotaOptions stated;
   CHECK(stated.safety == doctest::Approx(0.99));
-  CHECK(stated.request_burst == 1s);
-  CHECK(stated.token_burst == 3s);
-  CHECK(stated.max_queue == 100'000);
+  CHECK(stated.profile.request_burst == 1s);
+  CHECK(stated.profile.token_burst == 3s);
+  CHECK(stated.queue.max_queue == 100'000);
   CHECK(stated.max_hold == 120s);
 }
 

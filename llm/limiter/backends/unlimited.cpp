@@ -4,8 +4,13 @@
 
 namespace moderato {
 
-Admission UnlimitedBackend::try_acquire(Instant now, const Ask&) {
+Admission UnlimitedBackend::try_acquire(Instant now, const Ask&, const Ticket& ticket,
+                                        const NextInLine*) {
   ++in_flight_;
+  if (!ticket.retry) {
+    const std::scoped_lock lock(mutex_);
+    retries_.count_first_attempt();
+  }
   return Granted{.id = ++granted_, .at = now};
 }
 

@@ -55,7 +55,7 @@ TEST_CASE("a quota without sense is refused when it is made, with a text that sa
   CHECK_THROWS_AS((void)adaptive({.initial_in_flight = 0}), std::invalid_argument);
   CHECK_THROWS_AS((void)adaptive({.initial_in_flight = 9, .max_in_flight = 8}),
                   std::invalid_argument);
-  CHECK_THROWS_AS((void)limiter_over(nullptr, 1, "x", 1), std::invalid_argument);
+  CHECK_THROWS_AS((void)limiter_over(nullptr, {}, "x"), std::invalid_argument);
 }
 
 TEST_CASE("a limiter describes itself") {
@@ -249,7 +249,7 @@ TEST_CASE("a wait for a slot ends at the deadline") {
 
 TEST_CASE("one call more than the queue holds is refused") {
   Simulation world;
-  Limiter limiter = quota({.requests_per_minute = 60, .safety = 1.0, .max_queue = 2});
+  Limiter limiter = quota({.requests_per_minute = 60, .safety = 1.0, .queue = {.max_queue = 2}});
   std::vector<bool> granted;
   for (int i = 0; i < 4; ++i) {
     world.spawn([&] {
@@ -484,7 +484,7 @@ TEST_CASE("a saturated quota is used up to its safety share, whoever cancels and
 TEST_CASE("a hundred thousand calls wait in one queue and all of them go") {
   Simulation world({.stack_size = 64 * 1024, .keep_event_log = false});
   constexpr int waiters = test::thread_sanitizer ? 1'000 : 100'000;  // it keeps 1 MiB a fiber
-  Limiter limiter = quota({.requests_per_minute = 6'000'000, .max_queue = 100'000});
+  Limiter limiter = quota({.requests_per_minute = 6'000'000, .queue = {.max_queue = 100'000}});
   int went = 0;
   for (int i = 0; i < waiters; ++i) {
     world.spawn([&] {

@@ -1,0 +1,175 @@
+#include <moderato/llm/limiter/arbiter.hpp>
+
+#include <algorithm>
+#include <cmath>
+
+// Fair between processes
+//
+// Eight processes share a key, and one of them holds half of all waiting calls. If whoever asks
+// first goes first, that process gets half of the quota, and a tenant who lives in another one an
+// eighth of what is left. If the quota is split in eight, seven shares idle whenever their owners
+// do.
+//
+// Start-time fair queueing gives each flow (tenant) its share of what is really used. Every call
+// gets a start on a virtual time line: the later of "now" on that line and the finish of its flow's
+// previous call; its finish is start + cost / weight. Smallest start goes first, and "now" is the
+// start of the last that went. A flow that was idle starts at now: it has saved up nothing. A flow
+// that took much has its next start far ahead. The cost of a call is its dominant share: the longest
+// time of quota that it takes in any dimension, so that heavy in tokens and heavy in requests can be
+// compared.
+//
+//   A has weight 1 and calls of 2 s, B weight 1 and calls of 1 s. Starts: A 0, 2, 4; B 0, 1, 2, 3.
+//   Order A B B A B B: A gets one call for two of B, the same share of the quota.
+//
+// A flow that has calls in several processes is split between them by the number of its calls that
+// wait in each, so that neither the tenant nor the chats of a tenant gain by where they run.
+//
+// When may a ticket go? The naive rule "only the first" makes all wait for a first whose timer is
+// late or whose process has died. Instead the costs of all earlier tickets are counted as gone
+// before: a call goes when there is room for them and for itself. So each has an exact instant of
+// its own, a late one holds up nobody, and a dead one costs the others its own share once, until its
+// ticket expires.
+//
+// A flow whose finish lies behind "now" is like one that never was: when the table is full the
+// flow with the smallest finish is forgotten.
+
+namespace moderato {
+namespace {
+
+std::int64_t scaled(Duration cost, double weight) noexcept {
+  const double length = static_cast<double>(cost.count()) / std::max(weight, 1e-6);
+  return static_cast<std::int64_t>(std::min(length, 1e17));
+}
+
+}  // namespace
+
+Arbiter::Waiting* Arbiter::find(Place place) noexcept {
+  if (place.ticket == 0) return nullptr;
+  for (std::size_t i = 0; i < ticket_count_; ++i) {
+    if (tickets_[i].place == place) return &tickets_[i];
+  }
+  return nullptr;
+}
+
+void Arbiter::remove(Waiting& waiting) noexcept {
+  waiting = tickets_[--ticket_count_];
+}
+
+void Arbiter::drop_expired(Instant now) noexcept {
+  for (std::size_t i = ticket_count_; i-- > 0;) {
+    if (tickets_[i].expires <= now) remove(tickets_[i]);
+  }
+}
+
+Arbiter::VirtualTime Arbiter::start_of(Place place, const Ticket& ticket) const noexcept {
+  for (std::size_t i = 0; i < flow_count_; ++i) {
+    const Flow& flow = flows_[i];
+    if (flow.owner == place.owner && flow.flow == ticket.flow) return std::max(now_, flow.finish);
+  }
+  return now_;
+}
+
+Arbiter::VirtualTime Arbiter::length_of(Place place, const Ticket& ticket,
+                                        Duration cost) const noexcept {
+  const std::uint32_t own = std::max<std::uint32_t>(ticket.callers, 1);
+  std::uint64_t all = own;
+  for (std::size_t i = 0; i < ticket_count_; ++i) {
+    const Waiting& other = tickets_[i];
+    if (other.flow == ticket.flow && other.place.owner != place.owner) all += other.callers;
+  }
+  return scaled(cost, ticket.weight * own / static_cast<double>(all));
+}
+
+void Arbiter::set_finish(Place place, std::uint64_t flow, VirtualTime finish) noexcept {
+  Flow* oldest = nullptr;
+  for (std::size_t i = 0; i < flow_count_; ++i) {
+    Flow& entry = flows_[i];
+    if (entry.owner == place.owner && entry.flow == flow) {
+      entry.finish = finish;
+      return;
+    }
+    if (oldest == nullptr || entry.finish < oldest->finish) oldest = &entry;
+  }
+  if (flow_count_ < max_flows && (oldest == nullptr || oldest->finish > now_)) {
+    oldest = &flows_[flow_count_++];
+  }
+  *oldest = {.owner = place.owner, .flow = flow, .finish = finish};
+}
+
+QueuedAhead Arbiter::ahead_of(Instant now, Place place, const Ticket& ticket) {
+  drop_expired(now);
+  const Waiting* own = find(place);
+  const VirtualTime start = own != nullptr ? own->start : start_of(place, ticket);
+  const std::uint64_t arrival = own != nullptr ? own->arrival : arrivals_ + 1;
+  QueuedAhead ahead;
+  for (std::size_t i = 0; i < ticket_count_; ++i) {
+    const Waiting& other = tickets_[i];
+    if (&other == own || other.start > start) continue;
+    if (other.start == start && other.arrival > arrival) continue;
+    ++ahead.calls;
+    ahead.cost += other.ask;
+  }
+  return ahead;
+}
+
+void Arbiter::granted(Instant now, Place place, const Ticket& ticket, Duration cost) {
+  drop_expired(now);
+  if (Waiting* own = find(place)) {
+    now_ = std::max(now_, own->start);
+    remove(*own);  // its flow paid when it took its place
+    return;
+  }
+  const VirtualTime start = start_of(place, ticket);
+  set_finish(place, ticket.flow, start + length_of(place, ticket, cost));
+  now_ = std::max(now_, start);
+}
+
+void Arbiter::waits(Instant now, Place place, const Ticket& ticket, const Ask& ask, Duration cost,
+                    Instant until) {
+  if (place.ticket == 0) return;
+  const Instant expires = (until == Instant::max() ? now : std::max(until, now)) + patience;
+  if (Waiting* own = find(place)) {
+    own->expires = expires;
+    own->callers = ticket.callers;
+    return;
+  }
+  if (ticket_count_ == max_tickets) return;
+  const VirtualTime start = start_of(place, ticket);
+  const VirtualTime length = length_of(place, ticket, cost);
+  tickets_[ticket_count_++] = {.place = place,
+                               .flow = ticket.flow,
+                               .arrival = ++arrivals_,
+                               .start = start,
+                               .length = length,
+                               .callers = ticket.callers,
+                               .ask = ask,
+                               .expires = expires};
+  set_finish(place, ticket.flow, start + length);
+}
+
+void Arbiter::withdraw(Place place) noexcept {
+  Waiting* own = find(place);
+  if (own == nullptr) return;
+  for (std::size_t i = 0; i < flow_count_; ++i) {
+    Flow& flow = flows_[i];
+    if (flow.owner == place.owner && flow.flow == own->flow) flow.finish -= own->length;
+  }
+  remove(*own);
+}
+
+void Arbiter::drop_owner(std::uint64_t owner) noexcept {
+  for (std::size_t i = ticket_count_; i-- > 0;) {
+    if (tickets_[i].place.owner == owner) remove(tickets_[i]);
+  }
+  for (std::size_t i = flow_count_; i-- > 0;) {
+    if (flows_[i].owner == owner) flows_[i] = flows_[--flow_count_];
+  }
+}
+
+std::size_t Arbiter::waiting(Instant now) const noexcept {
+  return static_cast<std::size_t>(
+      std::count_if(tickets_.begin(), tickets_.begin() + static_cast<std::ptrdiff_t>(ticket_count_),
+                    [&](const Waiting& ticket) { return ticket.expires > now; }));
+}
+
+}  // namespace moderato
