@@ -65,13 +65,13 @@ bool FairQueue::EarlierFlow::operator()(const Flow* left, const Flow* right) con
 void FairQueue::add(QueuedAhead& sum, const Entry& entry) {
   ++sum.calls;
   sum.cost += entry.ask;
-  for (std::size_t i = 0; i < entry.idle.size(); ++i) sum.idle[i] += entry.idle[i];
+  for (std::size_t i = 0; i < entry.idle_.size(); ++i) sum.idle[i] += entry.idle_[i];
 }
 
 void FairQueue::subtract(QueuedAhead& sum, const Entry& entry) {
   --sum.calls;
   sum.cost -= entry.ask;
-  for (std::size_t i = 0; i < entry.idle.size(); ++i) sum.idle[i] -= entry.idle[i];
+  for (std::size_t i = 0; i < entry.idle_.size(); ++i) sum.idle[i] -= entry.idle_[i];
 }
 
 void FairQueue::push(Entry& entry, std::string_view name, double weight) {
@@ -96,6 +96,14 @@ void FairQueue::push(Entry& entry, std::string_view name, double weight) {
   flow.entries.insert(&entry);
   add(flow.sum, entry);
   add(sum_, entry);
+}
+
+void FairQueue::note_idle(Entry& entry, const IdleTimes& idle) noexcept {
+  entry.idle_ = idle;
+  for (std::size_t i = 0; i < idle.size(); ++i) {
+    entry.flow_->sum.idle[i] += idle[i];
+    sum_.idle[i] += idle[i];
+  }
 }
 
 void FairQueue::pay(Entry& entry, Flow& flow) {

@@ -44,12 +44,12 @@ class FairQueue {
     bool waits_for_room = false; ///< The backend could name no instant.
     bool granted = false;        ///< It leaves with a permit.
     bool armed = false;          ///< It asks by itself, or sleeps until its own instant.
-    IdleTimes idle{};
     WaitPoint turn{"a permit of the limiter"};
 
    private:
     friend class FairQueue;
     Flow* flow_ = nullptr;
+    IdleTimes idle_{};
     std::int64_t rank_ = 0;   // within the flow: virtual start
     bool late_ = false;       // a first call that has not aged yet
     std::uint64_t order_ = 0; // breaks ties: order of arrival
@@ -60,6 +60,9 @@ class FairQueue {
   /// Takes out an entry that is in the queue, wherever it is. `granted`: its flow and its
   /// conversation pay for it.
   void remove(Entry& entry, bool granted);
+
+  /// How long each limit will stand full while this entry waits (see WaitEstimate).
+  void note_idle(Entry& entry, const IdleTimes& idle) noexcept;
 
   /// Who goes next; null: nobody waits. Lets first calls age.
   [[nodiscard]] Entry* front(Instant now);

@@ -11,13 +11,22 @@ void InFlight::release(Duration held) noexcept {
 }
 
 // Growth counts only while the slots are the bottleneck: a client that uses two of its slots learns
-// nothing about whether forty would be welcome.
+// nothing about whether forty would be welcome. What counts is the most that was used since the round
+// began, because the slots of a round come free one after the other.
 void InFlight::grow() noexcept {
-  if (!adaptive_ || slots_ >= max_slots_ || count_ * 5 < slots_ * 4) return;
+  if (!adaptive_) return;
+  const bool used = most_used_ * 5 >= round_slots_ * 4;
   const bool doubling = cut_after_ == 0;
-  if (++successes_ < slots_ && !doubling) return;
+  if (used && doubling && slots_ < max_slots_) ++slots_;
+  if (++successes_ < round_slots_) return;
+  if (used && !doubling && slots_ < max_slots_) ++slots_;
+  begin_round();
+}
+
+void InFlight::begin_round() noexcept {
   successes_ = 0;
-  ++slots_;
+  round_slots_ = slots_;
+  most_used_ = count_ - 1;  // the one that has just succeeded is about to go
 }
 
 // One overload refuses many calls at once, and each of them says the same thing. Halving once a
@@ -25,8 +34,8 @@ void InFlight::grow() noexcept {
 void InFlight::cut(std::uint64_t id, std::uint64_t newest_id) noexcept {
   if (!adaptive_ || id <= cut_after_) return;
   cut_after_ = newest_id;
-  successes_ = 0;
   slots_ = std::max<std::int64_t>(1, slots_ / 2);
+  begin_round();
 }
 
 Duration InFlight::expected_wait(std::size_t ahead) const noexcept {

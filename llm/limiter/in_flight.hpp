@@ -16,13 +16,16 @@ class InFlight {
  public:
   /// `slots` 0: no limit. `max_slots` 0: a fixed number; else adaptive, from 1 to `max_slots`.
   explicit InFlight(std::int64_t slots = 0, std::int64_t max_slots = 0) noexcept
-      : slots_(slots), max_slots_(max_slots), adaptive_(max_slots > 0) {}
+      : slots_(slots), max_slots_(max_slots), adaptive_(max_slots > 0), round_slots_(slots) {}
 
   /// No slot for a call that has `ahead` calls before it.
   [[nodiscard]] bool full(std::size_t ahead = 0) const noexcept {
     return slots_ > 0 && count_ + static_cast<std::int64_t>(ahead) >= slots_;
   }
-  void take() noexcept { ++count_; }
+  void take() noexcept {
+    ++count_;
+    if (count_ > most_used_) most_used_ = count_;
+  }
   /// `held`: how long the slot was taken; negative: do not learn from it.
   void release(Duration held) noexcept;
   /// A call succeeded; before its release.
@@ -44,11 +47,15 @@ class InFlight {
   [[nodiscard]] std::int64_t max_slots() const noexcept { return adaptive_ ? max_slots_ : slots_; }
 
  private:
+  void begin_round() noexcept;
+
   std::int64_t slots_;
   std::int64_t max_slots_;
   bool adaptive_;
   std::int64_t count_ = 0;
-  std::int64_t successes_ = 0;   // since the last change of slots_
+  std::int64_t successes_ = 0;    // in this round
+  std::int64_t round_slots_ = 1;  // when it began; so many successes end it
+  std::int64_t most_used_ = 0;    // in this round
   std::uint64_t cut_after_ = 0;  // only calls granted after this one may cut
   Duration mean_held_{};
 };

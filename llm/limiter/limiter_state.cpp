@@ -268,7 +268,7 @@ Result<QueuedNotice> LimiterState::enter(Entry& entry, const CallContext& contex
     queue_.remove(entry, false);
     return fail(std::move(*error));
   }
-  entry.idle = {};
+  queue_.note_idle(entry, estimate.idle);
   waiting_.store(queue_.size(), std::memory_order_release);
   return QueuedNotice{.reason = *estimate.reason != '\0' ? estimate.reason : "queue",
                       .expected_wait = estimate.expected,

@@ -37,7 +37,7 @@ struct QuotaProfile {
   std::string_view name = "generic";  ///< A literal.
   ChargeBasis basis = ChargeBasis::input_and_cap;
   Settles settles = Settles::yes;
-  int requests_per_rejection = 0;    ///< Request units that a refused call costs.
+  int requests_per_rejection = 1;    ///< Request units that a refused call costs.
   int output_weight = 1;             ///< Units that one output token costs.
   bool cached_input_is_free = false; ///< Cached prompt tokens are not charged.
   /// Burst that the provider is known to bear, as time of quota.
@@ -57,13 +57,11 @@ inline constexpr QuotaProfile generic{};
 /// charged; whether unused output comes back is not documented.
 inline constexpr QuotaProfile openai{.name = "openai",
                                      .basis = ChargeBasis::input_and_cap,
-                                     .settles = Settles::unknown,
-                                     .requests_per_rejection = 1};
+                                     .settles = Settles::unknown};
 /// Requests are looked at by the second or by ten seconds; prompt + cap are charged at arrival and
 /// stay charged.
 inline constexpr QuotaProfile azure{.name = "azure",
                                     .settles = Settles::no,
-                                    .requests_per_rejection = 1,
                                     .request_burst = std::chrono::milliseconds(900)};
 /// Input and output limits apart; cached input is free; a 429 without retry-after is a spending
 /// limit; `remaining` is rounded to thousands.

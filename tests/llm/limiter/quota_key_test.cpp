@@ -167,7 +167,7 @@ TEST_CASE("a call that was too large for the provider says nothing about the oth
   granted(key, start);
 }
 
-TEST_CASE("an overloaded provider that names a time pauses the key, a broken one does not") {
+TEST_CASE("an overloaded provider that names a time holds the key so long, one broken answer does not") {
   QuotaKey key(rules(0, 0, 8));
   Outcome outcome{.kind = Kind::failed, .error = ErrorCode::server_error, .http_status = 500};
   CHECK_FALSE(key.settle(start, granted(key, start), call, outcome).has_value());
@@ -175,7 +175,9 @@ TEST_CASE("an overloaded provider that names a time pauses the key, a broken one
              .error = ErrorCode::overloaded,
              .http_status = 503,
              .signal = {.retry_after = 2s}};
-  CHECK(key.settle(start, granted(key, start), call, outcome)->state == "paused");
+  const auto change = key.settle(start, granted(key, start), call, outcome);
+  CHECK(change->state == "overload");
+  CHECK(change->lasting == 2s);
 }
 
 TEST_CASE("a header below our level lowers it at once, one above changes nothing") {
@@ -211,7 +213,7 @@ TEST_CASE("limits are learnt from headers, with their period, and hold from then
   outcome.signal.headers.push_back({"tokens", 6'000, 400, 56s});
   key.settle(start, granted(key, start), call, outcome);
   CHECK(key.describe() ==
-        "learning, 14400 requests/day, 6000 tokens/min, 4 of at most 64 in flight");
+        "learning, 14400 requests/day, 6000 tokens/min, 64 of at most 64 in flight");
   CHECK(key.snapshot(start).requests_left == 14'370);
   CHECK(key.snapshot(start).tokens_left == 300);  // the burst of 3 s
   const auto wait = must_wait(key, start, {.input_tokens = 700});
@@ -233,24 +235,54 @@ TEST_CASE("a limit is learnt from the words of a refusal too") {
   CHECK(must_wait(key, start).until == start + 20s);
 }
 
-TEST_CASE("slots grow by one a full round of successes and halve once a burst of refusals") {
-  QuotaKey key({.slots = 4, .max_slots = 6});
+TEST_CASE("slots double each round until the first overload, which halves them, and then grow by one") {
+  QuotaKey key({.slots = 1, .max_slots = 64});
   Instant now = start;
   const auto round = [&](const Outcome& outcome) {
     std::vector<Granted> grants;
     const auto slots = key.snapshot(now).max_in_flight;
     for (std::int64_t i = 0; i < slots; ++i) grants.push_back(granted(key, now));
-    for (const auto& grant : grants) key.settle(now, grant, call, outcome);
+    for (const auto& grant : grants) key.settle(now + 1s, grant, call, outcome);
     now += 10s;
   };
   const Outcome good{.kind = Kind::succeeded};
-  for (int i = 0; i < 12; ++i) round(good);
-  CHECK(key.snapshot(now).max_in_flight == 6);
-  round(rejected(1s));
-  CHECK(key.snapshot(now).max_in_flight == 3);
-  round(rejected(1s));
-  round(rejected(1s));
-  CHECK(key.snapshot(now).max_in_flight == 1);
+  const auto slots_after = [&](int rounds) {
+    for (int i = 0; i < rounds; ++i) round(good);
+    return key.snapshot(now).max_in_flight;
+  };
+  CHECK(slots_after(1) == 2);
+  CHECK(slots_after(1) > 2);
+  CHECK(slots_after(4) >= 16);
+  const auto before = key.snapshot(now).max_in_flight;
+  round({.kind = Kind::failed, .error = ErrorCode::overloaded, .http_status = 503});
+  CHECK(key.snapshot(now).max_in_flight == before / 2);
+  key.settle(now, granted(key, now), call, good);  // the probe
+  CHECK(slots_after(2) == before / 2 + 2);
+}
+
+TEST_CASE("without a stated limit a refusal leads to a pace below the rate that was answered") {
+  QuotaKey key({.slots = 1, .max_slots = 64});
+  Instant now = start;
+  for (int i = 0; i < 400; ++i) {  // ten a second
+    key.settle(now, granted(key, now), call, {.kind = Kind::succeeded});
+    now += 100ms;
+  }
+  key.settle(now, granted(key, now), call, rejected(1s));
+  now += 1s;
+  key.settle(now + 10ms, granted(key, now), call, {.kind = Kind::succeeded});  // the probe
+  const Instant begin = now += 10ms;
+  int went = 0;
+  for (; now < begin + 20s; now += 10ms) {
+    const auto admission = key.try_acquire(now, call);
+    if (const auto* grant = std::get_if<Granted>(&admission)) {
+      ++went;
+      key.settle(now, *grant, call, {.kind = Kind::succeeded});
+    }
+  }
+  CHECK(went >= 20 * 6);
+  CHECK(went <= 20 * 10);
+  key.settle(now, granted(key, now + 2s), call, with_header({"requests", 600, 599, 100ms}));
+  CHECK(key.describe().find("found") == std::string::npos);  // now it is known
 }
 
 TEST_CASE("slots that are not used do not grow") {
