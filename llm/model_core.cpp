@@ -130,10 +130,11 @@ std::optional<Error> Model::Core::reserve(const Call& call, Attempt& attempt) co
 }
 
 std::optional<Error> Model::Core::admit(const Call& call, Attempt& attempt) {
-  const Ask ask{.input_tokens = call.prompt.expected,
-                .output_tokens = attempt.output_tokens,
-                .micros = micros_of({.input = call.prompt.expected, .output = attempt.output_tokens}),
-                .attempt = attempt.number};
+  const Ask ask{
+      .input_tokens = call.prompt.expected,
+      .output_tokens = attempt.output_tokens,
+      .micros = micros_of({.input = call.prompt.expected, .output = attempt.output_tokens}),
+      .attempt = attempt.number};
   const auto queued = [&](const QueuedNotice& notice) {
     notify(call, [&] {
       return CallQueued{.agent = call.context.agent,

@@ -14,9 +14,9 @@
 // gets a start on a virtual time line: the later of "now" on that line and the finish of its flow's
 // previous call; its finish is start + cost / weight. Smallest start goes first, and "now" is the
 // start of the last that went. A flow that was idle starts at now: it has saved up nothing. A flow
-// that took much has its next start far ahead. The cost of a call is its dominant share: the longest
-// time of quota that it takes in any dimension, so that heavy in tokens and heavy in requests can be
-// compared.
+// that took much has its next start far ahead. The cost of a call is its dominant share: the
+// longest time of quota that it takes in any dimension, so that heavy in tokens and heavy in
+// requests can be compared.
 //
 //   A has weight 1 and calls of 2 s, B weight 1 and calls of 1 s. Starts: A 0, 2, 4; B 0, 1, 2, 3.
 //   Order A B B A B B: A gets one call for two of B, the same share of the quota.
@@ -27,8 +27,8 @@
 // When may a ticket go? The naive rule "only the first" makes all wait for a first whose timer is
 // late or whose process has died. Instead the costs of all earlier tickets are counted as gone
 // before: a call goes when there is room for them and for itself. So each has an exact instant of
-// its own, a late one holds up nobody, and a dead one costs the others its own share once, until its
-// ticket expires.
+// its own, a late one holds up nobody, and a dead one costs the others its own share once, until
+// its ticket expires.
 //
 // A flow whose finish lies behind "now" is like one that never was: when the table is full the
 // flow with the smallest finish is forgotten.

@@ -53,8 +53,8 @@ struct Outcome {
   Kind kind = Kind::unknown;
   std::int64_t input_tokens = 0;  ///< Really used, for succeeded and failed.
   std::int64_t output_tokens = 0;
-  std::int64_t cached_input_tokens = 0;  ///< Of input_tokens, those served from a cache.
-  std::int64_t micros = 0;               ///< Money really spent; 0: as reserved.
+  std::int64_t cached_input_tokens = 0;   ///< Of input_tokens, those served from a cache.
+  std::int64_t micros = 0;                ///< Money really spent; 0: as reserved.
   ErrorCode error = ErrorCode::internal;  ///< For rejected and failed.
   int http_status = 0;
   std::string why{};     ///< The provider's words, for events.

@@ -12,15 +12,15 @@
 
 // Two limiters at once
 //
-// The naive hierarchy takes a permit of the tenant's quota and then waits for one of the key's. While
-// it waits it holds room that another call of the tenant could use, a slot perhaps, and two
+// The naive hierarchy takes a permit of the tenant's quota and then waits for one of the key's.
+// While it waits it holds room that another call of the tenant could use, a slot perhaps, and two
 // hierarchies that share their parts in another order can wait for each other for ever.
 //
 // Here a call waits in one queue at a time and holds nothing meanwhile: it waits for the left one;
 // with that permit in hand it asks the right one, which must have room now; if it has not, the left
-// permit is given back as if it had never been taken, and the call waits for the right one first. So
-// it goes back and forth between the two queues until both have room at once. Each time it comes as
-// a retry, at the head of its flow, so that it does not lose the place it had.
+// permit is given back as if it had never been taken, and the call waits for the right one first.
+// So it goes back and forth between the two queues until both have room at once. Each time it comes
+// as a retry, at the head of its flow, so that it does not lose the place it had.
 
 namespace moderato {
 namespace {

@@ -7,23 +7,23 @@
 
 // Who goes next
 //
-// Order of arrival is fair to calls, and nobody pays for calls. A tenant with 900 waiting calls gets
-// nine tenths of the quota, and the tenant with one call waits for all of them. Start-time fair
-// queueing (see Arbiter, which does the same between processes) gives flows their shares instead;
-// here on two levels: first which flow, then which conversation of the flow.
+// Order of arrival is fair to calls, and nobody pays for calls. A tenant with 900 waiting calls
+// gets nine tenths of the quota, and the tenant with one call waits for all of them. Start-time
+// fair queueing (see Arbiter, which does the same between processes) gives flows their shares
+// instead; here on two levels: first which flow, then which conversation of the flow.
 //
 //   Tenants A (weight 1) and B (weight 2), all calls of 1 s: starts A 0, 1, 2; B 0, 0.5, 1.
 //   Order A B B A B B A …: B has twice A's share while both wait, and A all of it when B is gone.
 //
-// The classes interactive, normal and batch are weights 8 : 4 : 1 of flows, not strict priorities: a
-// batch call waits longer and never for ever.
+// The classes interactive, normal and batch are weights 8 : 4 : 1 of flows, not strict priorities:
+// a batch call waits longer and never for ever.
 //
 // Within a flow a second rule comes first: conversations under way go before first calls of new
 // ones. Two hundred chats of five calls each, all begun at once, advance in lockstep under plain
 // fairness: all of them finish in the last fifth of the time, and all of them get long at the same
 // time, so that the tokens of the quota are idle at the start and scarce at the end. Finishing what
-// was begun halves the mean time to finish, and keeps young and old conversations mixed. First calls
-// age: one that has waited for a minute counts as under way, so none waits for ever.
+// was begun halves the mean time to finish, and keeps young and old conversations mixed. First
+// calls age: one that has waited for a minute counts as under way, so none waits for ever.
 //
 // A retry has paid for its place already: it goes to the head of its flow, and its flow still waits
 // for its own turn.
@@ -181,7 +181,8 @@ QueuedAhead FairQueue::ahead_of(const Entry& entry) const {
   QueuedAhead ahead = own.sum;
   subtract(ahead, entry);
   std::size_t steps = 0;
-  for (auto later = own.entries.rbegin(); later != own.entries.rend() && *later != &entry; ++later) {
+  for (auto later = own.entries.rbegin(); later != own.entries.rend() && *later != &entry;
+       ++later) {
     if (++steps > looked_at) break;
     subtract(ahead, **later);
   }

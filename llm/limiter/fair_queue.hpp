@@ -38,21 +38,21 @@ class FairQueue {
     bool retry = false;              ///< Goes to the head of its flow.
 
     // The limiter's own notes.
-    std::uint64_t id = 0;        ///< Names its ticket.
-    bool has_ticket = false;     ///< The backend may hold a ticket for it.
-    Instant not_before{};        ///< What the backend answered last; no use to ask earlier.
-    bool waits_for_room = false; ///< The backend could name no instant.
-    bool granted = false;        ///< It leaves with a permit.
-    bool armed = false;          ///< It asks by itself, or sleeps until its own instant.
+    std::uint64_t id = 0;         ///< Names its ticket.
+    bool has_ticket = false;      ///< The backend may hold a ticket for it.
+    Instant not_before{};         ///< What the backend answered last; no use to ask earlier.
+    bool waits_for_room = false;  ///< The backend could name no instant.
+    bool granted = false;         ///< It leaves with a permit.
+    bool armed = false;           ///< It asks by itself, or sleeps until its own instant.
     WaitPoint turn{"a permit of the limiter"};
 
    private:
     friend class FairQueue;
     Flow* flow_ = nullptr;
     IdleTimes idle_{};
-    std::int64_t rank_ = 0;   // within the flow: virtual start
-    bool late_ = false;       // a first call that has not aged yet
-    std::uint64_t order_ = 0; // breaks ties: order of arrival
+    std::int64_t rank_ = 0;    // within the flow: virtual start
+    bool late_ = false;        // a first call that has not aged yet
+    std::uint64_t order_ = 0;  // breaks ties: order of arrival
   };
 
   /// Puts an entry into the flow `name` with this weight (> 0; the flow keeps the newest).

@@ -10,13 +10,13 @@
 //   remaining₂ − remaining₁ = refill − ours − others
 //
 // so `others` is what is left over. One pair of responses says little: answers overtake each other,
-// and a charge may fall on either side of a look. So pairs are taken a second or more apart, and the
-// result is smoothed over about five seconds. A bucket that is (nearly) full says nothing, because a
-// full bucket does not refill.
+// and a charge may fall on either side of a look. So pairs are taken a second or more apart, and
+// the result is smoothed over about five seconds. A bucket that is (nearly) full says nothing,
+// because a full bucket does not refill.
 //
 // The same figure also shows what is wrong with our own picture: a provider that charges twice, or
-// that never gives back what we take as given back, looks exactly like somebody else on the key. The
-// remedy is the same: send less.
+// that never gives back what we take as given back, looks exactly like somebody else on the key.
+// The remedy is the same: send less.
 
 namespace moderato {
 namespace {

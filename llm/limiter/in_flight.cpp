@@ -11,8 +11,8 @@ void InFlight::release(Duration held) noexcept {
 }
 
 // Growth counts only while the slots are the bottleneck: a client that uses two of its slots learns
-// nothing about whether forty would be welcome. What counts is the most that was used since the round
-// began, because the slots of a round come free one after the other.
+// nothing about whether forty would be welcome. What counts is the most that was used since the
+// round began, because the slots of a round come free one after the other.
 void InFlight::grow() noexcept {
   if (!adaptive_) return;
   const bool used = most_used_ * 5 >= round_slots_ * 4;

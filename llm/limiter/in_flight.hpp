@@ -56,7 +56,7 @@ class InFlight {
   std::int64_t successes_ = 0;    // in this round
   std::int64_t round_slots_ = 1;  // when it began; so many successes end it
   std::int64_t most_used_ = 0;    // in this round
-  std::uint64_t cut_after_ = 0;  // only calls granted after this one may cut
+  std::uint64_t cut_after_ = 0;   // only calls granted after this one may cut
   Duration mean_held_{};
 };
 

@@ -30,11 +30,11 @@ struct KeySnapshot {
   std::int64_t in_flight = 0;
   std::int64_t max_in_flight = 0;  ///< Slots; 0: no limit.
   std::vector<DimensionSnapshot> dimensions{};
-  double retries_left = 0;        ///< In the key's retry budget.
-  std::uint64_t granted = 0;      ///< By everybody who shares the key, as far as it is known.
-  std::uint64_t rejections = 0;   ///< 429s that were settled.
-  std::size_t waiting = 0;        ///< Tickets of all limiters that share the key.
-  std::size_t owners = 0;         ///< Processes that share the key and are alive; 0: not counted.
+  double retries_left = 0;       ///< In the key's retry budget.
+  std::uint64_t granted = 0;     ///< By everybody who shares the key, as far as it is known.
+  std::uint64_t rejections = 0;  ///< 429s that were settled.
+  std::size_t waiting = 0;       ///< Tickets of all limiters that share the key.
+  std::size_t owners = 0;        ///< Processes that share the key and are alive; 0: not counted.
 };
 
 }  // namespace moderato

@@ -7,13 +7,15 @@
 // Coming back
 //
 // When a provider has been away for a minute, hundreds of calls wait. Let all of them go at its
-// first sign of life and it is away again; let each find out for itself and the outage is a storm of
-// attempts. So one call finds out for everybody, and what it finds opens the key at half the rate.
+// first sign of life and it is away again; let each find out for itself and the outage is a storm
+// of attempts. So one call finds out for everybody, and what it finds opens the key at half the
+// rate.
 //
-// How long must the others wait for it? A model's answer takes seconds, a refusal some milliseconds.
-// The refusal that closed the key showed how fast this provider refuses: if the probe has not been
-// refused after four times as long (at least 100 ms, at most 2 s), it has been let in, and there is
-// no reason to wait for its last token. If that was wrong, its failure closes the key again.
+// How long must the others wait for it? A model's answer takes seconds, a refusal some
+// milliseconds. The refusal that closed the key showed how fast this provider refuses: if the probe
+// has not been refused after four times as long (at least 100 ms, at most 2 s), it has been let in,
+// and there is no reason to wait for its last token. If that was wrong, its failure closes the key
+// again.
 //
 // Half the rate, and a quarter more each second: after the probe a full rate is reached in two
 // seconds, and the bucket, which has filled up meanwhile, counts as empty, because a provider that
@@ -155,7 +157,8 @@ std::optional<KeyChange> KeyState::overloaded(Instant now, std::uint64_t epoch,
   if (epoch != epoch_ || phase_ == Phase::closed) return std::nullopt;
   if (hint && *hint > max_hold_) return told_to_wait(now, epoch, hint, why, took);
   answered_in_ = took;
-  const Duration grown = std::min(first_probe * (1 << std::min(overloads_in_a_row_, 4)), longest_probe);
+  const Duration grown =
+      std::min(first_probe * (1 << std::min(overloads_in_a_row_, 4)), longest_probe);
   ++overloads_in_a_row_;
   return change(Phase::overload, now, now + std::max(grown, hint.value_or(Duration::zero())), why);
 }
@@ -188,7 +191,8 @@ void KeyState::not_sent(Instant now, std::uint64_t epoch) noexcept {
 int KeyState::share(Instant now) const noexcept {
   if (ramp_share_ >= 1000) return 1000;
   const auto passed = std::chrono::duration_cast<milliseconds>(now - ramp_from_).count();
-  const std::int64_t grown = std::min<std::int64_t>(passed, 10'000'000) * ramp_per_second_ / 1'000'000;
+  const std::int64_t grown =
+      std::min<std::int64_t>(passed, 10'000'000) * ramp_per_second_ / 1'000'000;
   return static_cast<int>(std::clamp<std::int64_t>(ramp_share_ + grown, ramp_share_, 1000));
 }
 
@@ -205,10 +209,10 @@ Instant KeyState::held_until(Instant now) const noexcept {
 
 Error KeyState::refusal(Instant now) const {
   return {.code = billing_ ? ErrorCode::quota_exhausted : ErrorCode::rate_limited,
-          .message =
-              billing_ ? "the provider refuses calls until somebody pays or raises a limit: " +
-                             why_.str()
-                       : "the provider asked for a longer wait than max_hold: " + why_.str(),
+          .message = billing_
+                         ? "the provider refuses calls until somebody pays or raises a limit: " +
+                               why_.str()
+                         : "the provider asked for a longer wait than max_hold: " + why_.str(),
           .retry_after = until_ - now};
 }
 

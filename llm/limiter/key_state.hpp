@@ -12,12 +12,14 @@
 
 namespace moderato {
 
-/// Whether calls of a quota key may go at all, and at what share of the rate, apart from its levels:
+/// Whether calls of a quota key may go at all, and at what share of the rate, apart from its
+/// levels:
 ///
 ///   open       normal
 ///   corrected  a refusal said exactly how full the bucket is; only the levels were changed
-///   paused     a refusal said "later" and nothing more: nobody goes before the end, then one probes
-///   overload   the provider fails (503, 529, three failures in a row): one probe at a time for
+///   paused     a refusal said "later" and nothing more: nobody goes before the end, then one
+///   probes overload   the provider fails (503, 529, three failures in a row): one probe at a time
+///   for
 ///              everybody, after 0.5, 1, 2, then 3.6 s
 ///   probing    one call is under way to find out. It succeeds, or refusals are known to come fast
 ///              and none came for four times as long: the key opens
@@ -32,8 +34,7 @@ namespace moderato {
 /// reopen, and a burst of refusals counts as one. A value without pointers. Pure; not thread safe.
 class KeyState {
  public:
-  explicit KeyState(Duration max_hold = std::chrono::seconds(120)) noexcept
-      : max_hold_(max_hold) {}
+  explicit KeyState(Duration max_hold = std::chrono::seconds(120)) noexcept : max_hold_(max_hold) {}
 
   enum class Gate : std::uint8_t { go, probe, wait, refuse };
   /// What a call meets now. Ends what is over.
@@ -96,8 +97,8 @@ class KeyState {
   Instant until_{};
   Duration answered_in_{};  // the refusal that holds the key came so fast; 0: not known
   Instant ramp_from_{};
-  int ramp_share_ = 1000;   // at ramp_from_
-  int ramp_per_second_ = 0; // growth in millionths of the rate
+  int ramp_share_ = 1000;    // at ramp_from_
+  int ramp_per_second_ = 0;  // growth in millionths of the rate
   ShortText<200> why_;
 };
 

@@ -22,10 +22,10 @@ struct KeyChange {
 /// arithmetic is the same everywhere (QuotaKey). Thread safe.
 ///
 /// A backend that keeps its numbers in this process or on this host answers at once. One that asks
-/// over a network suspends the calling fiber in `try_acquire` and `take_retry`, and in nothing else:
-/// `settle`, `withdraw` and what is const never wait (it sends and goes on, and answers from what it
-/// heard last). The limiter holds no lock while it calls. Nothing throws: a store that cannot be
-/// reached is answered for by the backend's outage policy.
+/// over a network suspends the calling fiber in `try_acquire` and `take_retry`, and in nothing
+/// else: `settle`, `withdraw` and what is const never wait (it sends and goes on, and answers from
+/// what it heard last). The limiter holds no lock while it calls. Nothing throws: a store that
+/// cannot be reached is answered for by the backend's outage policy.
 class LimiterBackend {
  public:
   virtual ~LimiterBackend() = default;

@@ -37,7 +37,8 @@ namespace moderato {
 namespace {
 
 constexpr std::size_t lanes = 8;  // flows of one limiter that ask a shared backend at a time
-constexpr Duration look_again = std::chrono::seconds(1);  // for room at others that nobody announces
+constexpr Duration look_again =
+    std::chrono::seconds(1);  // for room at others that nobody announces
 
 double seconds(Duration duration) {
   return std::chrono::duration<double>(duration).count();
@@ -197,7 +198,8 @@ Ticket LimiterState::ticket_of(const Entry& entry) const {
 
 /// Asks the backend, without the lock: it may be far away.
 Admission LimiterState::ask_for(Entry& entry, Instant now) {
-  if (!shared_) return options_.backend->try_acquire(now, entry.ask, {.retry = entry.retry}, nullptr);
+  if (!shared_)
+    return options_.backend->try_acquire(now, entry.ask, {.retry = entry.retry}, nullptr);
   Ticket ticket;
   NextInLine next;
   bool has_next = false;
@@ -240,7 +242,8 @@ Result<QueuedNotice> LimiterState::enter(Entry& entry, const CallContext& contex
   const std::size_t of_flow = queue_.size_of_flow(flow);
 
   entry.id = ++tickets_;
-  entry.cost = std::max(options_.backend->expected_wait(Instant{}, entry.ask, {}).size, Duration(1));
+  entry.cost =
+      std::max(options_.backend->expected_wait(Instant{}, entry.ask, {}).size, Duration(1));
   queue_.push(entry, flow, weight);
   const QueuedAhead ahead = queue_.ahead_of(entry);
   const WaitEstimate estimate = options_.backend->expected_wait(now, entry.ask, ahead);
@@ -249,8 +252,8 @@ Result<QueuedNotice> LimiterState::enter(Entry& entry, const CallContext& contex
     error = beyond_deadline(estimate.at_least, estimate.reason);
   } else if (queue_.size() > limits.max_queue) {
     error = {.code = ErrorCode::queue_full,
-             .message = fmt::format("{} calls wait for this quota already (max_queue)",
-                                    queue_.size() - 1),
+             .message =
+                 fmt::format("{} calls wait for this quota already (max_queue)", queue_.size() - 1),
              .retry_after = estimate.expected};
   } else if (limits.max_queue_per_tenant > 0 && of_flow >= limits.max_queue_per_tenant) {
     error = {.code = ErrorCode::queue_full,

@@ -164,8 +164,8 @@ void QuotaDimension::correct(Instant now, std::int64_t units) noexcept {
 void QuotaDimension::observe_others(Instant at, std::int64_t remaining,
                                     std::int64_t charged) noexcept {
   others_.observe(at, remaining, charged, limit_, rule_.period);
-  const auto taken = static_cast<std::int64_t>(
-      others_.rate() * std::chrono::duration<double>(rule_.period).count());
+  const auto taken = static_cast<std::int64_t>(others_.rate() *
+                                               std::chrono::duration<double>(rule_.period).count());
   const bool over = taken == 0 && left_to_others_ > 0;
   if (!over && std::abs(taken - left_to_others_) * 50 <= limit_) return;
   left_to_others_ = taken;
@@ -186,11 +186,12 @@ std::int64_t QuotaDimension::refilled(Duration time) const noexcept {
 std::string QuotaDimension::describe() const {
   const std::string others =
       left_to_others_ > 0 ? fmt::format(" (others take {} of them)", left_to_others_) : "";
-  const std::string period_text = period() == minutes(1)     ? "min"
-                                  : period() == seconds(1)   ? "s"
-                                  : period() == hours(1)     ? "hour"
-                                  : period() == hours(24)    ? "day"
-                                  : fmt::format("{} s", period() / seconds(1));
+  const std::string period_text = period() == minutes(1)   ? "min"
+                                  : period() == seconds(1) ? "s"
+                                  : period() == hours(1)   ? "hour"
+                                  : period() == hours(24)
+                                      ? "day"
+                                      : fmt::format("{} s", period() / seconds(1));
   if (rule_.unit == QuotaUnit::micros) {
     return fmt::format("{:.2f} of money/{}{}", static_cast<double>(limit()) / 1e6, period_text,
                        others);

@@ -129,7 +129,8 @@ Ask QuotaKey::charge_for(const Ask& ask, const Outcome& outcome) const noexcept 
     case Outcome::Kind::succeeded:
       if (outcome.input_tokens + outcome.output_tokens == 0) return ask;
       if (outcome.micros == 0) used.micros = ask.micros;
-      if (settings_.settles == Settles::no) {  // what was reserved is gone, and more if more was used
+      if (settings_.settles ==
+          Settles::no) {  // what was reserved is gone, and more if more was used
         used.input_tokens = std::max(used.input_tokens, ask.input_tokens);
         used.output_tokens = std::max(used.output_tokens, ask.output_tokens);
       }
@@ -174,7 +175,8 @@ std::optional<KeyChange> QuotaKey::settle(Instant now, const Granted& grant, con
 // while a call waits for tokens the bucket of requests fills up, and what flows over is lost to the
 // calls behind. So every queued call leaves a note of how long each limit will have stood full when
 // it goes.
-WaitEstimate QuotaKey::expected_wait(Instant now, const Ask& asked, const QueuedAhead& ahead) const {
+WaitEstimate QuotaKey::expected_wait(Instant now, const Ask& asked,
+                                     const QueuedAhead& ahead) const {
   now = std::max(now, latest_);
   const Ask ask = weigh(asked);
   const Ask cost_ahead = weigh(ahead.cost);
@@ -186,8 +188,7 @@ WaitEstimate QuotaKey::expected_wait(Instant now, const Ask& asked, const Queued
   for (std::size_t i = 0; i < dimensions().size(); ++i) {
     const auto& dimension = dimensions_[i];
     const Duration before = dimension.cost(cost_ahead) + ahead.idle[i];
-    const Duration wait =
-        start - now + dimension.wait(start, dimension.cost(ask), before, share);
+    const Duration wait = start - now + dimension.wait(start, dimension.cost(ask), before, share);
     if (wait <= estimate.at_least) continue;
     estimate.at_least = wait;
     estimate.reason = to_string(dimension.rule().unit);

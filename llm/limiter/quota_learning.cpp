@@ -16,8 +16,8 @@
 // added for refills: it is answered at once.
 
 //
-// A response that shows more than we thought is not believed at once: it may be rounded, late, or of
-// another machine of the provider. Three of them over five seconds give back a quarter of the
+// A response that shows more than we thought is not believed at once: it may be rounded, late, or
+// of another machine of the provider. Three of them over five seconds give back a quarter of the
 // difference, and so on (QuotaDimension::correct).
 
 namespace moderato {
@@ -27,7 +27,8 @@ constexpr std::int64_t fast_tokens_per_minute = 1'000'000;  // "slow down" is me
 
 bool about_concurrency(const Outcome& outcome) {
   return outcome.why.find("concurren") != std::string::npos ||
-         (outcome.signal.state && outcome.signal.state->dimension.find("concurren") != std::string::npos);
+         (outcome.signal.state &&
+          outcome.signal.state->dimension.find("concurren") != std::string::npos);
 }
 
 bool says_slow_down(const Outcome& outcome) {
@@ -40,7 +41,8 @@ bool says_slow_down(const Outcome& outcome) {
 
 void QuotaKey::learn(Instant now, const Granted& grant, const Outcome& outcome, const Ask& since,
                      const Ask& given_back) {
-  const bool returned = outcome.kind == Outcome::Kind::succeeded && settings_.settles == Settles::yes;
+  const bool returned =
+      outcome.kind == Outcome::Kind::succeeded && settings_.settles == Settles::yes;
   const bool rejected = outcome.kind == Outcome::Kind::rejected;
   for (const auto& header : outcome.signal.headers) {
     QuotaDimension* dimension = find_or_add(now, header);

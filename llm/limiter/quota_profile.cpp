@@ -5,9 +5,9 @@
 namespace moderato {
 
 std::optional<QuotaProfile> quota_profile(std::string_view name) noexcept {
-  static constexpr std::array all{profiles::generic,  profiles::openai, profiles::azure,
-                                  profiles::anthropic, profiles::gemini, profiles::mistral,
-                                  profiles::groq,      profiles::bedrock, profiles::deepseek,
+  static constexpr std::array all{profiles::generic,    profiles::openai,  profiles::azure,
+                                  profiles::anthropic,  profiles::gemini,  profiles::mistral,
+                                  profiles::groq,       profiles::bedrock, profiles::deepseek,
                                   profiles::self_hosted};
   for (const QuotaProfile& profile : all) {
     if (profile.name == name) return profile;

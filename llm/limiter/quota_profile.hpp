@@ -37,9 +37,9 @@ struct QuotaProfile {
   std::string_view name = "generic";  ///< A literal.
   ChargeBasis basis = ChargeBasis::input_and_cap;
   Settles settles = Settles::yes;
-  int requests_per_rejection = 1;    ///< Request units that a refused call costs.
-  int output_weight = 1;             ///< Units that one output token costs.
-  bool cached_input_is_free = false; ///< Cached prompt tokens are not charged.
+  int requests_per_rejection = 1;     ///< Request units that a refused call costs.
+  int output_weight = 1;              ///< Units that one output token costs.
+  bool cached_input_is_free = false;  ///< Cached prompt tokens are not charged.
   /// Burst that the provider is known to bear, as time of quota.
   Duration request_burst = std::chrono::seconds(1);
   Duration token_burst = std::chrono::seconds(3);
@@ -55,14 +55,12 @@ namespace profiles {
 inline constexpr QuotaProfile generic{};
 /// Continuous buckets of a minute; refused calls count as requests; the larger of prompt and cap is
 /// charged; whether unused output comes back is not documented.
-inline constexpr QuotaProfile openai{.name = "openai",
-                                     .basis = ChargeBasis::input_and_cap,
-                                     .settles = Settles::unknown};
+inline constexpr QuotaProfile openai{
+    .name = "openai", .basis = ChargeBasis::input_and_cap, .settles = Settles::unknown};
 /// Requests are looked at by the second or by ten seconds; prompt + cap are charged at arrival and
 /// stay charged.
-inline constexpr QuotaProfile azure{.name = "azure",
-                                    .settles = Settles::no,
-                                    .request_burst = std::chrono::milliseconds(900)};
+inline constexpr QuotaProfile azure{
+    .name = "azure", .settles = Settles::no, .request_burst = std::chrono::milliseconds(900)};
 /// Input and output limits apart; cached input is free; a 429 without retry-after is a spending
 /// limit; `remaining` is rounded to thousands.
 inline constexpr QuotaProfile anthropic{.name = "anthropic",
@@ -74,9 +72,8 @@ inline constexpr QuotaProfile anthropic{.name = "anthropic",
 inline constexpr QuotaProfile gemini{
     .name = "gemini", .basis = ChargeBasis::input_only, .settles = Settles::no};
 /// Requests by the second: spacing, no burst.
-inline constexpr QuotaProfile mistral{.name = "mistral",
-                                      .basis = ChargeBasis::actual,
-                                      .request_burst = Duration::zero()};
+inline constexpr QuotaProfile mistral{
+    .name = "mistral", .basis = ChargeBasis::actual, .request_burst = Duration::zero()};
 /// As openai; cached tokens are free.
 inline constexpr QuotaProfile groq{
     .name = "groq", .settles = Settles::unknown, .cached_input_is_free = true};

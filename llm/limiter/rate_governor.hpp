@@ -10,8 +10,8 @@
 namespace moderato {
 
 /// Finds the rate of a quota that nobody states, neither the user nor a header: after the first
-/// refusal it paces requests below the rate at which calls went before, and grows from there along a
-/// cubic curve. Before that it only measures. A value without pointers. Pure; not thread safe.
+/// refusal it paces requests below the rate at which calls went before, and grows from there along
+/// a cubic curve. Before that it only measures. A value without pointers. Pure; not thread safe.
 class RateGovernor {
  public:
   /// False: calls are not paced (no refusal so far, or a quota is known).

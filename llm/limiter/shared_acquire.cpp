@@ -21,12 +21,12 @@ Admission shared_acquire(QuotaKey& key, Arbiter& order, std::uint64_t owner, Ins
                          const Ask& ask, const Ticket& ticket, const NextInLine* next) {
   const Arbiter::Place place{owner, ticket.id};
   const Duration cost = key.dominant_share(ask);
-  Admission admission =
-      key.try_acquire(now, ask, order.ahead_of(now, place, ticket), ticket.retry);
+  Admission admission = key.try_acquire(now, ask, order.ahead_of(now, place, ticket), ticket.retry);
   if (auto* granted = std::get_if<Granted>(&admission)) {
     order.granted(now, place, ticket, cost);
     if (next != nullptr) {
-      granted->next = take_place(key, order, {owner, next->ticket.id}, now, next->ask, next->ticket);
+      granted->next =
+          take_place(key, order, {owner, next->ticket.id}, now, next->ask, next->ticket);
     }
   } else if (const auto* wait = std::get_if<MustWait>(&admission)) {
     order.waits(now, place, ticket, ask, cost, wait->until);

@@ -29,9 +29,10 @@ TEST_CASE("the defaults of a model and its limiter are those that the README sta
   CHECK(model.retry.max_hold == 120s);
   CHECK(model.limiter.describe() == adaptive().describe());
   const AdaptiveOptions learnt;
-  CHECK(learnt.initial_in_flight == 4);
-  CHECK(learnt.max_in_flight == 64);
+  CHECK(learnt.initial_in_flight == 1);
+  CHECK(learnt.max_in_flight == 256);
   CHECK(learnt.queue.max_queue == 100'000);
+  CHECK(learnt.queue.max_queue_time == 1h);
   CHECK(learnt.max_hold == 120s);
   const QuotaOptions stated;
   CHECK(stated.safety == doctest::Approx(0.99));

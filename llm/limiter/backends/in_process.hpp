@@ -12,7 +12,6 @@
 
 namespace moderato {
 
-
 /// A quota key in this process's memory. Thread safe.
 ///
 /// Several limiters may use one key, each through a `member` of its own: that is what

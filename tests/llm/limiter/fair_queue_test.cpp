@@ -145,8 +145,9 @@ TEST_CASE("whoever leaves from the middle, all others go once, in any history") 
       const auto dice = random() % 10;
       if (dice < 5) {
         const std::string flow(1, static_cast<char>('a' + random() % 5));
-        inside.push_back(&line.push(flow, 1ms * (1 + random() % 100), static_cast<double>(1 + random() % 3),
-                                    random() % 7, random() % 3 == 0));
+        inside.push_back(&line.push(flow, 1ms * (1 + random() % 100),
+                                    static_cast<double>(1 + random() % 3), random() % 7,
+                                    random() % 3 == 0));
       } else if (!inside.empty() && dice < 7) {
         const std::size_t at = random() % inside.size();
         line.queue.remove(*inside[at], false);

@@ -320,7 +320,8 @@ TEST_CASE("room that comes at the moment of a cancellation goes to the next call
   }
 }
 
-TEST_CASE("a rejection pauses the key for everybody, then one finds out and the others follow in order") {
+TEST_CASE(
+    "a rejection pauses the key for everybody, then one finds out and the others follow in order") {
   Simulation world;
   std::vector<std::string> events;
   Limiter limiter = quota({.max_in_flight = 2, .name = "key"});

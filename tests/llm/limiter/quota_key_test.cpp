@@ -167,7 +167,8 @@ TEST_CASE("a call that was too large for the provider says nothing about the oth
   granted(key, start);
 }
 
-TEST_CASE("an overloaded provider that names a time holds the key so long, one broken answer does not") {
+TEST_CASE(
+    "an overloaded provider that names a time holds the key so long, one broken answer does not") {
   QuotaKey key(rules(0, 0, 8));
   Outcome outcome{.kind = Kind::failed, .error = ErrorCode::server_error, .http_status = 500};
   CHECK_FALSE(key.settle(start, granted(key, start), call, outcome).has_value());
@@ -235,7 +236,8 @@ TEST_CASE("a limit is learnt from the words of a refusal too") {
   CHECK(must_wait(key, start).until == start + 20s);
 }
 
-TEST_CASE("slots double each round until the first overload, which halves them, and then grow by one") {
+TEST_CASE(
+    "slots double each round until the first overload, which halves them, and then grow by one") {
   QuotaKey key({.slots = 1, .max_slots = 64});
   Instant now = start;
   const auto round = [&](const Outcome& outcome) {
