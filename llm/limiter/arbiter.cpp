@@ -43,12 +43,16 @@ std::int64_t scaled(Duration cost, double weight) noexcept {
 
 }  // namespace
 
-Arbiter::Waiting* Arbiter::find(Place place) noexcept {
+Arbiter::Waiting* Arbiter::find(Holder place) noexcept {
   if (place.ticket == 0) return nullptr;
   for (std::size_t i = 0; i < ticket_count_; ++i) {
     if (tickets_[i].place == place) return &tickets_[i];
   }
   return nullptr;
+}
+
+const Arbiter::Waiting* Arbiter::find(Holder place) const noexcept {
+  return const_cast<Arbiter*>(this)->find(place);
 }
 
 void Arbiter::remove(Waiting& waiting) noexcept {
@@ -61,7 +65,7 @@ void Arbiter::drop_expired(Instant now) noexcept {
   }
 }
 
-Arbiter::VirtualTime Arbiter::start_of(Place place, const Ticket& ticket) const noexcept {
+Arbiter::VirtualTime Arbiter::start_of(Holder place, const Ticket& ticket) const noexcept {
   for (std::size_t i = 0; i < flow_count_; ++i) {
     const Flow& flow = flows_[i];
     if (flow.owner == place.owner && flow.flow == ticket.flow) return std::max(now_, flow.finish);
@@ -69,18 +73,27 @@ Arbiter::VirtualTime Arbiter::start_of(Place place, const Ticket& ticket) const 
   return now_;
 }
 
-Arbiter::VirtualTime Arbiter::length_of(Place place, const Ticket& ticket,
-                                        Duration cost) const noexcept {
+double Arbiter::share(Holder place, const Ticket& ticket) const noexcept {
   const std::uint32_t own = std::max<std::uint32_t>(ticket.callers, 1);
   std::uint64_t all = own;
   for (std::size_t i = 0; i < ticket_count_; ++i) {
     const Waiting& other = tickets_[i];
     if (other.flow == ticket.flow && other.place.owner != place.owner) all += other.callers;
   }
-  return scaled(cost, ticket.weight * own / static_cast<double>(all));
+  return own / static_cast<double>(all);
 }
 
-void Arbiter::set_finish(Place place, std::uint64_t flow, VirtualTime finish) noexcept {
+std::int64_t Arbiter::lead(Holder place) const noexcept {
+  const Waiting* own = find(place);
+  return own != nullptr ? std::max<VirtualTime>(own->start - now_, 0) : 0;
+}
+
+Arbiter::VirtualTime Arbiter::length_of(Holder place, const Ticket& ticket,
+                                        Duration cost) const noexcept {
+  return scaled(cost, ticket.weight * share(place, ticket));
+}
+
+void Arbiter::set_finish(Holder place, std::uint64_t flow, VirtualTime finish) noexcept {
   Flow* oldest = nullptr;
   for (std::size_t i = 0; i < flow_count_; ++i) {
     Flow& entry = flows_[i];
@@ -96,7 +109,7 @@ void Arbiter::set_finish(Place place, std::uint64_t flow, VirtualTime finish) no
   *oldest = {.owner = place.owner, .flow = flow, .finish = finish};
 }
 
-QueuedAhead Arbiter::ahead_of(Instant now, Place place, const Ticket& ticket) {
+QueuedAhead Arbiter::ahead_of(Instant now, Holder place, const Ticket& ticket) {
   drop_expired(now);
   const Waiting* own = find(place);
   const VirtualTime start = own != nullptr ? own->start : start_of(place, ticket);
@@ -112,7 +125,24 @@ QueuedAhead Arbiter::ahead_of(Instant now, Place place, const Ticket& ticket) {
   return ahead;
 }
 
-void Arbiter::granted(Instant now, Place place, const Ticket& ticket, Duration cost) {
+// A limiter shows only its first calls. While the virtual time goes from such a call's start to
+// ours, it brings one more after each `length`, as long as it has some.
+QueuedAhead Arbiter::expected_ahead_of(Holder place, const Ticket& ticket) const {
+  const Waiting* own = find(place);
+  const VirtualTime start = own != nullptr ? own->start : start_of(place, ticket);
+  QueuedAhead ahead;
+  for (std::size_t i = 0; i < ticket_count_; ++i) {
+    const Waiting& other = tickets_[i];
+    if (&other == own || other.start > start) continue;
+    const VirtualTime more = (start - other.start) / std::max<VirtualTime>(other.length, 1);
+    const auto calls = std::min<VirtualTime>({other.queued, 1 + more, 64});
+    ahead.calls += static_cast<std::size_t>(calls);
+    for (VirtualTime n = 0; n < calls; ++n) ahead.cost += other.ask;
+  }
+  return ahead;
+}
+
+void Arbiter::granted(Instant now, Holder place, const Ticket& ticket, Duration cost) {
   drop_expired(now);
   if (Waiting* own = find(place)) {
     now_ = std::max(now_, own->start);
@@ -124,13 +154,14 @@ void Arbiter::granted(Instant now, Place place, const Ticket& ticket, Duration c
   now_ = std::max(now_, start);
 }
 
-void Arbiter::waits(Instant now, Place place, const Ticket& ticket, const Ask& ask, Duration cost,
+void Arbiter::waits(Instant now, Holder place, const Ticket& ticket, const Ask& ask, Duration cost,
                     Instant until) {
   if (place.ticket == 0) return;
   const Instant expires = (until == Instant::max() ? now : std::max(until, now)) + patience;
   if (Waiting* own = find(place)) {
     own->expires = expires;
     own->callers = ticket.callers;
+    own->queued = ticket.queued;
     return;
   }
   if (ticket_count_ == max_tickets) return;
@@ -142,12 +173,13 @@ void Arbiter::waits(Instant now, Place place, const Ticket& ticket, const Ask& a
                                .start = start,
                                .length = length,
                                .callers = ticket.callers,
+                               .queued = ticket.queued,
                                .ask = ask,
                                .expires = expires};
   set_finish(place, ticket.flow, start + length);
 }
 
-void Arbiter::withdraw(Place place) noexcept {
+void Arbiter::withdraw(Holder place) noexcept {
   Waiting* own = find(place);
   if (own == nullptr) return;
   for (std::size_t i = 0; i < flow_count_; ++i) {

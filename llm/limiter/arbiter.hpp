@@ -23,25 +23,33 @@ class Arbiter {
   static constexpr Duration patience = std::chrono::seconds(2);
 
   /// Who asks: a limiter (in whatever process) and one of its tickets.
-  struct Place {
+  struct Holder {
     std::uint64_t owner = 0;
     std::uint64_t ticket = 0;
-    friend bool operator==(const Place&, const Place&) = default;
+    friend bool operator==(const Holder&, const Holder&) = default;
   };
 
   /// What goes before a call of this flow, be it new or waiting: the live tickets with an earlier
   /// start.
-  [[nodiscard]] QueuedAhead ahead_of(Instant now, Place place, const Ticket& ticket);
+  [[nodiscard]] QueuedAhead ahead_of(Instant now, Holder place, const Ticket& ticket);
+  /// The same with the calls that have no ticket yet, because they stand behind one of their own
+  /// limiter, and will be before it all the same: for the instant that is announced.
+  [[nodiscard]] QueuedAhead expected_ahead_of(Holder place, const Ticket& ticket) const;
   /// The call goes. Its flow pays for it, and its ticket (if it had one) is gone. `cost`: its
   /// dominant share as time of quota.
-  void granted(Instant now, Place place, const Ticket& ticket, Duration cost);
+  void granted(Instant now, Holder place, const Ticket& ticket, Duration cost);
   /// The call waits: it keeps its place until `patience` after `until` (Instant::max(): after now).
   /// With a full table nothing is remembered, and its place is that of a new call each time.
-  void waits(Instant now, Place place, const Ticket& ticket, const Ask& ask, Duration cost,
+  void waits(Instant now, Holder place, const Ticket& ticket, const Ask& ask, Duration cost,
              Instant until);
-  void withdraw(Place place) noexcept;
+  void withdraw(Holder place) noexcept;
   /// Everything of a limiter that has died.
   void drop_owner(std::uint64_t owner) noexcept;
+
+  /// How far the ticket's start lies ahead of the last call that went.
+  [[nodiscard]] std::int64_t lead(Holder place) const noexcept;
+  /// The owner's part of the flow's waiting calls.
+  [[nodiscard]] double share(Holder place, const Ticket& ticket) const noexcept;
 
   /// Live tickets.
   [[nodiscard]] std::size_t waiting(Instant now) const noexcept;
@@ -53,12 +61,13 @@ class Arbiter {
  private:
   using VirtualTime = Duration::rep;  // nanoseconds of quota, divided by weight
   struct Waiting {
-    Place place{};
+    Holder place{};
     std::uint64_t flow = 0;
     std::uint64_t arrival = 0;  // breaks ties
     VirtualTime start = 0;
     VirtualTime length = 0;
     std::uint32_t callers = 1;
+    std::uint32_t queued = 1;
     Ask ask{};
     Instant expires{};
   };
@@ -68,13 +77,14 @@ class Arbiter {
     VirtualTime finish = 0;
   };
 
-  [[nodiscard]] Waiting* find(Place place) noexcept;
+  [[nodiscard]] Waiting* find(Holder place) noexcept;
+  [[nodiscard]] const Waiting* find(Holder place) const noexcept;
   void drop_expired(Instant now) noexcept;
   void remove(Waiting& waiting) noexcept;
-  [[nodiscard]] VirtualTime start_of(Place place, const Ticket& ticket) const noexcept;
-  [[nodiscard]] VirtualTime length_of(Place place, const Ticket& ticket,
+  [[nodiscard]] VirtualTime start_of(Holder place, const Ticket& ticket) const noexcept;
+  [[nodiscard]] VirtualTime length_of(Holder place, const Ticket& ticket,
                                       Duration cost) const noexcept;
-  void set_finish(Place place, std::uint64_t flow, VirtualTime finish) noexcept;
+  void set_finish(Holder place, std::uint64_t flow, VirtualTime finish) noexcept;
 
   std::array<Waiting, max_tickets> tickets_{};
   std::array<Flow, max_flows> flows_{};

@@ -72,7 +72,8 @@ struct Ticket {
   /// Calls of this flow that wait in this limiter, this one included: when several processes hold
   /// calls of one flow, its share is split between them by this number. ≥ 1.
   std::uint32_t callers = 1;
-  bool retry = false;  ///< A first attempt earns a tenth of a retry for the key.
+  std::uint32_t queued = 1;  ///< Calls of all flows that wait in this limiter, this one included.
+  bool retry = false;        ///< A first attempt earns a tenth of a retry for the key.
 };
 
 /// The call that will stand at the head of the flow when the one that asks has gone.
@@ -81,19 +82,34 @@ struct NextInLine {
   Ticket ticket{};
 };
 
+/// Where a waiting call stands in the order of all limiters that share the key.
+struct Place {
+  /// When to ask; Instant{}: not said.
+  Instant until{};
+  /// How far its start lies ahead of the last call that went, on the virtual time of the order:
+  /// nanoseconds of quota, divided by weight (see Arbiter).
+  std::int64_t lead = 0;
+};
+
 /// A backend's answers to an Ask.
 struct Granted {
   std::uint64_t id = 0;     ///< Names the grant when it is settled; later grants have larger ids.
   std::uint64_t epoch = 0;  ///< The key's epoch; a late answer of an older epoch changes no state.
   Instant at{};             ///< When it was granted, on the caller's clock.
   Ask charged{};            ///< What the key had charged in all, this grant included.
-  /// When the NextInLine that came with the ask may try; Instant{}: none came, or not said.
-  Instant next{};
+  /// The call may leave at this instant, which lies at most a second or so ahead: a backend that is
+  /// asked a little early commits instead of being asked again. Not after `at`: at once.
+  Instant start{};
+  /// The place of the NextInLine that came with the ask; nothing said if none came.
+  Place next{};
+  /// The limiter's part of the flow's waiting calls, in (0, 1].
+  double share = 1.0;
 };
 struct MustWait {
   Instant until{};  ///< When room can be there; Instant::max(): only a settle can make it.
-  const char* reason =
-      "";  ///< What there is no room in: "requests", "tokens", "in_flight", "paused".
+  /// What there is no room in: "requests", "tokens", "in_flight", or the state that holds the key.
+  const char* reason = "";
+  std::int64_t lead = 0;  ///< As in Place; of a key that is not shared 0.
 };
 struct Refused {
   /// too_large (for ever), or the key is closed: quota_exhausted (billing) or rate_limited (a hint

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <tuple>
 
@@ -108,7 +109,7 @@ void FairQueue::note_idle(Entry& entry, const IdleTimes& idle) noexcept {
 
 void FairQueue::pay(Entry& entry, Flow& flow) {
   now_ = std::max(now_, flow.start);
-  flow.finish = flow.start + scaled(entry.cost, flow.weight);
+  flow.finish = flow.start + scaled(entry.cost, flow.weight * entry.share);
   flow.start = flow.finish;
   flow.now = std::max(flow.now, entry.rank_);
   if (entry.conversation == 0) return;
@@ -156,24 +157,28 @@ FairQueue::Entry* FairQueue::front(Instant now) {
   return *flow.entries.begin();
 }
 
-FairQueue::Entry* FairQueue::front_of_flow(const Entry& entry, Instant now) {
-  let_age(*entry.flow_, now);
-  return *entry.flow_->entries.begin();
-}
-
 FairQueue::Entry* FairQueue::after(const Entry& entry) {
-  const auto& entries = entry.flow_->entries;
-  auto found = entries.find(const_cast<Entry*>(&entry));
-  return found == entries.end() || ++found == entries.end() ? nullptr : *found;
+  Flow& own = *entry.flow_;
+  const auto found = own.entries.find(const_cast<Entry*>(&entry));
+  if (found == own.entries.end()) return nullptr;
+  const auto follower = std::next(found);
+  Flow* other = nullptr;
+  for (Flow* flow : waiting_) {
+    if (flow == &own) continue;
+    other = flow;
+    break;
+  }
+  if (follower == own.entries.end()) return other == nullptr ? nullptr : *other->entries.begin();
+  const std::int64_t again = own.start + scaled(entry.cost, own.weight * entry.share);
+  return other != nullptr && other->start <= again ? *other->entries.begin() : *follower;
 }
 
-bool FairQueue::among_first_flows(const Entry& entry, std::size_t lanes) const {
-  std::size_t place = 0;
-  for (const Flow* flow : waiting_) {
-    if (flow == entry.flow_) return true;
-    if (++place == lanes) return false;
-  }
-  return false;
+void FairQueue::set_lead(Entry& entry, std::int64_t lead) {
+  Flow& flow = *entry.flow_;
+  if (*flow.entries.begin() != &entry) return;
+  waiting_.erase(&flow);
+  flow.start = now_ + lead;
+  waiting_.insert(&flow);
 }
 
 QueuedAhead FairQueue::ahead_of(const Entry& entry) const {

@@ -41,6 +41,7 @@ class FairQueue {
     std::uint64_t id = 0;         ///< Names its ticket.
     bool has_ticket = false;      ///< The backend may hold a ticket for it.
     Instant not_before{};         ///< What the backend answered last; no use to ask earlier.
+    double share = 1.0;           ///< Of its flow's weight; other limiters have the rest.
     bool waits_for_room = false;  ///< The backend could name no instant.
     bool granted = false;         ///< It leaves with a permit.
     bool armed = false;           ///< It asks by itself, or sleeps until its own instant.
@@ -66,12 +67,11 @@ class FairQueue {
 
   /// Who goes next; null: nobody waits. Lets first calls age.
   [[nodiscard]] Entry* front(Instant now);
-  /// The same within the entry's flow.
-  [[nodiscard]] Entry* front_of_flow(const Entry& entry, Instant now);
-  /// Who goes in its flow after the entry; null: nobody.
+  /// Who goes next when the entry, the first of its flow, has gone; null: nobody.
   [[nodiscard]] Entry* after(const Entry& entry);
-  /// True if the flow is among the first `lanes` in turn.
-  [[nodiscard]] bool among_first_flows(const Entry& entry, std::size_t lanes) const;
+  /// The entry's flow starts so far ahead of the last call that went, as the order between limiters
+  /// has it.
+  void set_lead(Entry& entry, std::int64_t lead);
 
   /// What goes before the entry, as far as it can be seen now: all that is ahead of it in its flow,
   /// and of other flows what their weights give them meanwhile.
@@ -91,15 +91,6 @@ class FairQueue {
   void for_each(F&& f) {
     for (auto& [name, flow] : flows_) {
       for (Entry* entry : flow.entries) f(*entry);
-    }
-  }
-  /// f(entry) for the first entry of the first `lanes` flows in turn.
-  template <class F>
-  void for_each_first(std::size_t lanes, Instant now, F&& f) {
-    for (Flow* flow : waiting_) {
-      if (lanes-- == 0) return;
-      let_age(*flow, now);
-      f(**flow->entries.begin());
     }
   }
   /// f(entry) for the first entry of every flow.

@@ -15,10 +15,11 @@
 // one timer runs for a whole queue, and who leaves the front, with a permit or without, wakes the
 // next.
 //
-// Where several limiters share a key, the backend decides between their flows, so here the first
-// call of each of the first few flows asks, and each has an instant of its own. A granted call
-// brings its flow's next one along in the same step (NextInLine): one question to the store for
-// each call, although all of them wait.
+// Where several limiters share a key, the backend decides between their first calls, and its answer
+// says where the call stands in the order of all of them (its lead). If another call of ours would
+// then go earlier, it becomes the front here and asks, too; each that has asked has an instant of
+// its own. A granted call brings the next one along in the same step (NextInLine): one question to
+// the store for each call, although all of them wait.
 //
 // A permit that ends makes room that no timer knows of, so it wakes the front as well. The permit
 // itself is never handed to a waiter: the waiter, once awake, asks for its own. A waiter that is
@@ -36,7 +37,6 @@
 namespace moderato {
 namespace {
 
-constexpr std::size_t lanes = 8;  // flows of one limiter that ask a shared backend at a time
 constexpr Duration look_again =
     std::chrono::seconds(1);  // for room at others that nobody announces
 
@@ -137,7 +137,12 @@ Result<Permit> LimiterState::acquire(const Ask& ask, const CallContext& context,
   entry.conversation = number_of(context.session);
   entry.first_call = context.totals != nullptr && context.totals->snapshot().attempts == 0;
   entry.retry = ask.attempt > 1;
-  return wait_in_queue(entry, context, clock, queued);
+  auto permit = wait_in_queue(entry, context, clock, queued);
+  const Instant leaves = now + (permit ? permit->waited() : Duration{});
+  if (leaves > clock.now() && sleep_until(leaves, context.stop) == Wake::cancelled) {
+    return refuse(cancelled());  // and the permit goes back
+  }
+  return permit;
 }
 
 Result<Permit> LimiterState::wait_in_queue(Entry& entry, const CallContext& context,
@@ -154,8 +159,9 @@ Result<Permit> LimiterState::wait_in_queue(Entry& entry, const CallContext& cont
     if (turn_of(entry, now) == Turn::ask) {
       Admission admission = ask_for(entry, now);
       if (const auto* grant = std::get_if<Granted>(&admission)) {
-        note_next(entry, grant->next);
-        return admitted(*grant, entry.ask, context, clock, clock.now() - entry.arrived);
+        note_grant(entry, *grant);
+        const Instant leaves = std::max(now, grant->start);
+        return admitted(*grant, entry.ask, context, clock, leaves - entry.arrived);
       }
       if (auto* no = std::get_if<Refused>(&admission)) return refuse(std::move(no->error));
       const auto& wait = std::get<MustWait>(admission);
@@ -165,6 +171,7 @@ Result<Permit> LimiterState::wait_in_queue(Entry& entry, const CallContext& cont
       }
       entry.not_before = entry.waits_for_room ? Instant{} : wait.until;
       wake_at = std::min(wake_at, wait.until);
+      if (shared_) stand(entry, wait.lead, now);
       if (entry.waits_for_room && shared_) wake_at = std::min(wake_at, now + look_again);
     } else if (entry.not_before > now) {
       wake_at = std::min(wake_at, entry.not_before);
@@ -181,11 +188,16 @@ Result<Permit> LimiterState::wait_in_queue(Entry& entry, const CallContext& cont
 /// Whether the entry may ask the backend now.
 LimiterState::Turn LimiterState::turn_of(Entry& entry, Instant now) {
   const std::scoped_lock lock(mutex_);
-  if (!shared_) return queue_.front(now) == &entry ? Turn::ask : Turn::later;
-  const bool first = queue_.front_of_flow(entry, now) == &entry;
-  entry.armed = first && queue_.among_first_flows(entry, lanes);
-  if (!entry.armed) return Turn::later;
-  return entry.not_before > now ? Turn::later : Turn::ask;
+  entry.armed = queue_.front(now) == &entry || entry.has_ticket;
+  const bool told_later = shared_ && entry.not_before > now;
+  return entry.armed && !told_later ? Turn::ask : Turn::later;
+}
+
+/// The backend has said where the entry stands: that may make another one the front.
+void LimiterState::stand(Entry& entry, std::int64_t lead, Instant now) {
+  const std::scoped_lock lock(mutex_);
+  queue_.set_lead(entry, lead);
+  wake_next(now);
 }
 
 Ticket LimiterState::ticket_of(const Entry& entry) const {
@@ -193,6 +205,7 @@ Ticket LimiterState::ticket_of(const Entry& entry) const {
           .flow = queue_.flow_hash(entry),
           .weight = queue_.weight(entry),
           .callers = static_cast<std::uint32_t>(queue_.callers(entry)),
+          .queued = static_cast<std::uint32_t>(queue_.size()),
           .retry = entry.retry};
 }
 
@@ -210,23 +223,25 @@ Admission LimiterState::ask_for(Entry& entry, Instant now) {
     if (Entry* follower = queue_.after(entry); follower != nullptr && !follower->has_ticket) {
       has_next = true;
       next = {.ask = follower->ask, .ticket = ticket_of(*follower)};
-      next.ticket.callers = std::max<std::uint32_t>(ticket.callers - 1, 1);
+      next.ticket.queued = std::max<std::uint32_t>(ticket.queued - 1, 1);
     }
   }
   return options_.backend->try_acquire(now, entry.ask, ticket, has_next ? &next : nullptr);
 }
 
-/// What the grant of an entry says of the one behind it.
-void LimiterState::note_next(Entry& entry, Instant next) {
+/// What the grant of an entry says of its flow and of the call behind it.
+void LimiterState::note_grant(Entry& entry, const Granted& grant) {
   const std::scoped_lock lock(mutex_);
   entry.granted = true;
   entry.has_ticket = false;
-  entry.waits_for_room = false;
-  if (next == Instant{}) return;
+  entry.share = grant.share;
+  if (grant.next.until == Instant{}) return;
   Entry* follower = queue_.after(entry);
   if (follower == nullptr || follower->has_ticket) return;
   follower->has_ticket = true;
-  follower->not_before = next;
+  follower->not_before = grant.next.until;
+  follower->armed = false;  // it still sleeps without an instant
+  follower->turn.notify();
 }
 
 /// Puts the entry in its place in the queue, or says why not.
@@ -290,15 +305,10 @@ void LimiterState::leave(Entry& entry, Instant now) noexcept {
   if (withdrawn != 0) options_.backend->withdraw(now, withdrawn);
 }
 
-/// Under mutex_: whoever may ask now and sleeps without an instant of its own.
+/// Under mutex_: the front, if it sleeps without an instant of its own.
 void LimiterState::wake_next(Instant now) noexcept {
-  if (!shared_) {
-    if (Entry* front = queue_.front(now); front != nullptr) front->turn.notify();
-    return;
-  }
-  queue_.for_each_first(lanes, now, [&](Entry& front) {
-    if (!front.armed) front.turn.notify();
-  });
+  Entry* front = queue_.front(now);
+  if (front != nullptr && (!shared_ || !front->armed)) front->turn.notify();
 }
 
 /// Another limiter's permit ended or left.

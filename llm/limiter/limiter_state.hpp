@@ -48,7 +48,8 @@ class LimiterState final : public LimiterCore {
   Turn turn_of(Entry& entry, Instant now);
   Admission ask_for(Entry& entry, Instant now);
   Ticket ticket_of(const Entry& entry) const;
-  void note_next(Entry& entry, Instant next);
+  void note_grant(Entry& entry, const Granted& grant);
+  void stand(Entry& entry, std::int64_t lead, Instant now);
   void wake_next(Instant now) noexcept;
   void wake_waiters(Instant now, const std::optional<KeyChange>& change);
   void room_elsewhere();

@@ -76,7 +76,7 @@ Duration QuotaKey::dominant_share(const Ask& ask) const noexcept {
 }
 
 Admission QuotaKey::try_acquire(Instant now, const Ask& asked, const QueuedAhead& before,
-                                bool retry) {
+                                bool retry, Duration horizon) {
   now = forward(now);
   const KeyState::Gate gate = state_.gate(now);
   if (gate == KeyState::Gate::refuse) return Refused{state_.refusal(now)};
@@ -107,7 +107,7 @@ Admission QuotaKey::try_acquire(Instant now, const Ask& asked, const QueuedAhead
   }
   if (gate == KeyState::Gate::wait) return MustWait{state_.held_until(now), state_.name(now)};
   if (in_flight_.full(before.calls)) return MustWait{Instant::max(), "in_flight"};
-  if (wait > Duration::zero()) return MustWait{now + wait, reason};
+  if (wait > horizon) return MustWait{now + wait, reason};
 
   for (std::size_t i = 0; i < count; ++i) dimensions_[i].take(now, costs[i], share);
   governor_.take(now, ask.requests);
@@ -115,7 +115,11 @@ Admission QuotaKey::try_acquire(Instant now, const Ask& asked, const QueuedAhead
   if (gate == KeyState::Gate::probe) state_.begin_probe(now);
   if (!retry) retries_.count_first_attempt();
   charged_ += ask;
-  return Granted{.id = ++newest_id_, .epoch = state_.epoch(), .at = now, .charged = charged_};
+  return Granted{.id = ++newest_id_,
+                 .epoch = state_.epoch(),
+                 .at = now,
+                 .charged = charged_,
+                 .start = now + wait};
 }
 
 /// What an attempt that took `ask` (weighed) is charged in the end.

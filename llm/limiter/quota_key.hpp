@@ -50,9 +50,10 @@ class QuotaKey {
   [[nodiscard]] Duration dominant_share(const Ask& ask) const noexcept;
 
   /// All or nothing: see LimiterBackend::try_acquire. There must be room for the calls `before`,
-  /// too, but nothing is taken for them. `retry`: the call earns nothing for the retry budget.
+  /// too, but nothing is taken for them. `retry`: the call earns nothing for the retry budget. If
+  /// room comes within `horizon` it is taken now, and Granted::start says when the call may leave.
   [[nodiscard]] Admission try_acquire(Instant now, const Ask& ask, const QueuedAhead& before = {},
-                                      bool retry = false);
+                                      bool retry = false, Duration horizon = {});
   /// Charges what really happened, learns what the provider said, moves the key's state.
   std::optional<KeyChange> settle(Instant now, const Granted& grant, const Ask& ask,
                                   const Outcome& outcome);

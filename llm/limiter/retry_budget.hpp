@@ -1,5 +1,7 @@
 #pragma once
 
+// Private header of the library: not installed.
+
 #include <cstdint>
 
 #include <moderato/core/time.hpp>

@@ -442,18 +442,6 @@ TEST_CASE("an adaptive limiter adopts a quota from the first answer that states 
   CHECK(seconds_of(world.clock().now()) == doctest::Approx(4 / 0.99).epsilon(0.001));
 }
 
-TEST_CASE("the retry budget is one for all users of a limiter") {
-  Limiter limiter = quota({.max_in_flight = 1});
-  Limiter copy = limiter;
-  CHECK(limiter.take_retry(Instant{} + 1h));
-  CHECK(copy.take_retry(Instant{} + 1h));
-  CHECK_FALSE(limiter.take_retry(Instant{} + 1h));
-  const VirtualClock clock;
-  for (int i = 0; i < 10; ++i) CHECK(copy.acquire({}, {}, clock).has_value());
-  CHECK(limiter.snapshot({}).retries_left == doctest::Approx(1.0));
-  CHECK(limiter.take_retry(Instant{} + 1h));
-}
-
 TEST_CASE("a saturated quota is used up to its safety share, whoever cancels and whatever fails") {
   Simulation world({.seed = 5, .keep_event_log = false});
   Limiter limiter = quota({.requests_per_minute = 600, .tokens_per_minute = 600'000});

@@ -2,6 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <moderato/core/clock.hpp>
+#include <moderato/llm/limiter/limiter.hpp>
+
 namespace moderato {
 namespace {
 
@@ -54,6 +57,18 @@ TEST_CASE("when every call fails the attempts stay near 1.1 times the calls") {
   }
   CHECK(retries <= 6'000 / 10 + 10 + 60);
   CHECK(retries >= 6'000 / 10);
+}
+
+TEST_CASE("the retry budget is one for all users of a limiter") {
+  Limiter limiter = quota({.max_in_flight = 1});
+  Limiter copy = limiter;
+  CHECK(limiter.take_retry(Instant{} + 1h));
+  CHECK(copy.take_retry(Instant{} + 1h));
+  CHECK_FALSE(limiter.take_retry(Instant{} + 1h));
+  const VirtualClock clock;
+  for (int i = 0; i < 10; ++i) CHECK(copy.acquire({}, {}, clock).has_value());
+  CHECK(limiter.snapshot({}).retries_left == doctest::Approx(1.0));
+  CHECK(limiter.take_retry(Instant{} + 1h));
 }
 
 }  // namespace
