@@ -65,12 +65,22 @@ std::string digest_of(const std::vector<CodeBlock>& blocks) {
 }  // namespace
 
 Result<CodeResult> Conversation::run_code(Turn& turn, const std::vector<CodeBlock>& blocks) {
+  const bool interrupted = session_.effects().next_was_interrupted();
+  const InterruptedTools choice = session_.options().interrupted_tools;
+  if (interrupted && choice == InterruptedTools::stop) {
+    return fail(ErrorCode::interrupted,
+                "code was running when the run was interrupted, and it is not known how far it "
+                "came: resume with interrupted_tools = run_again or tell_model");
+  }
   const Instant began = session_.runtime().clock().now();
   notify([&] {
     return ToolStarted{.agent = turn.name(), .tool = "code", .arguments = languages_of(blocks)};
   });
   // The job may outlive this call, so it owns what it uses.
   const auto run = [&]() -> Result<CodeResult> {
+    if (interrupted && choice == InterruptedTools::tell_model) {
+      return CodeResult{.exit_code = 1, .output = "interrupted; it is not known how far it came"};
+    }
     auto result = std::make_shared<CodeResult>();
     auto done = call_on_worker(
         session_.runtime(),

@@ -12,7 +12,8 @@ namespace {
 // Failures that a model cannot mend by trying again: they end the chat instead of being told to it.
 bool ends_the_chat(ErrorCode code) {
   return code == ErrorCode::cancelled || code == ErrorCode::deadline_exceeded ||
-         code == ErrorCode::replay_mismatch || code == ErrorCode::storage;
+         code == ErrorCode::replay_mismatch || code == ErrorCode::storage ||
+         code == ErrorCode::interrupted;
 }
 
 // Whoever receives a call runs it: with its own tool of that name, else with the one that the
@@ -50,6 +51,15 @@ Result<std::string> run_within(Runtime& runtime, const Tool& tool, const ToolCal
   return result;
 }
 
+Error interrupted_tool(const ToolCall& call) {
+  return {.code = ErrorCode::interrupted,
+          .message = fmt::format(
+              "{}({}) had been started when the run was interrupted, it is not known whether it "
+              "did its work, and it is not idempotent: resume with interrupted_tools = run_again "
+              "or tell_model",
+              call.name, call.arguments)};
+}
+
 }  // namespace
 
 Result<std::string> Conversation::run_tool(Turn& turn, const ToolCall& call) {
@@ -62,9 +72,17 @@ Result<std::string> Conversation::run_tool(Turn& turn, const ToolCall& call) {
       std::find(repeatable.begin(), repeatable.end(), call.name) == repeatable.end()) {
     repeatable.push_back(call.name);
   }
+  const bool interrupted = session_.effects().next_was_interrupted() && !tool->idempotent();
+  const InterruptedTools choice = session_.options().interrupted_tools;
+  if (interrupted && choice == InterruptedTools::stop) return fail(interrupted_tool(call));
   notify([&] { return ToolStarted{turn.name(), call.name, call.arguments, call.id}; });
   const Instant began = session_.runtime().clock().now();
-  const auto run = [&] {
+  const auto run = [&]() -> Result<std::string> {
+    if (interrupted && choice == InterruptedTools::tell_model) {
+      return fail(
+          ErrorCode::tool_failed,
+          fmt::format("{} was interrupted. It is not known whether it did its work.", call.name));
+    }
     return run_within(session_.runtime(), *tool, call,
                       {.agent = turn.name(), .call_id = call.id, .session = session_.id()}, base_);
   };

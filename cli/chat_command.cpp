@@ -11,42 +11,13 @@
 #include <stdexcept>
 #include <string>
 
+#include "chat_flags.hpp"
 #include "interrupts.hpp"
 #include "provider_server.hpp"
+#include "run_journal.hpp"
 
 namespace moderato {
 namespace {
-
-struct ChatFlags {
-  std::string task;
-  std::string system_message;
-  std::string partner_system;
-  std::string reply = "Please go on.";
-  std::string human = "never";
-  std::string stop_word = "TERMINATE";
-
-  std::string model;
-  std::string base_url;
-  std::string ca_file;
-  bool simulate = false;
-  double price_in = 0;
-  double price_out = 0;
-
-  std::int64_t max_turns = 0;
-  std::int64_t max_replies = 10;
-  std::int64_t token_budget = 0;
-  std::int64_t max_output_tokens = 0;
-  double timeout_s = 0;
-  std::int64_t rpm = 0;
-  std::int64_t tpm = 0;
-  std::int64_t max_in_flight = 0;
-
-  bool stream = true;
-  bool json = false;
-  std::string colour = "auto";
-
-  [[nodiscard]] bool priced() const { return price_in > 0 || price_out > 0; }
-};
 
 /// Flags that contradict each other; the program ends with exit code 2.
 struct WrongFlags : std::runtime_error {
@@ -179,89 +150,111 @@ bool failed(const Stop& stop) {
   }
 }
 
-int run_chat(const ChatFlags& flags) try {
-  const std::string task = read_task(flags);
+/// How a chat meets its journal.
+struct Run {
+  std::shared_ptr<SqliteJournal> journal{};  ///< Null: none.
+  std::string id{};
+  JournalMode mode = JournalMode::record;
+  InterruptedTools interrupted_tools = InterruptedTools::stop;
+};
+
+/// Says what a resumed run begins with.
+void announce(const Run& run, EffectLog& effects) {
+  if (run.mode == JournalMode::record) {
+    fmt::print(stderr, "run {}; if it is interrupted: moderato resume {}\n", run.id, run.id);
+  }
+  if (run.mode != JournalMode::resume) return;
+  for (const EffectRecord& effect : effects.interrupted()) {
+    fmt::print(
+        stderr, "interrupted: {} of {}{}\n", to_string(effect.kind), effect.name,
+        effect.kind == EffectKind::model_reply ? ": asked again, so it may be paid for twice" : "");
+  }
+}
+
+ChatResult chat_in_session(const ChatFlags& flags, const Run& run, Runtime& runtime,
+                           const Model& model, ChatOptions options) {
+  const auto talk = [&] {
+    return make_partner(flags, model)
+        .initiate_chat(make_assistant(flags, model), flags.task, options);
+  };
+  if (!run.journal) return talk();
+  const bool recorded = run.mode != JournalMode::replay;
+  Session session(runtime, {.id = run.id,
+                            .observer = recorded ? run.journal->observer() : Observer(),
+                            .journal = run.journal,
+                            .journal_mode = run.mode,
+                            .interrupted_tools = run.interrupted_tools});
+  announce(run, session.effects());
+  if (run.mode == JournalMode::record) {
+    if (auto kept = run.journal->describe(run.id, program_of(flags)); !kept) {
+      throw std::runtime_error(kept.error().message);
+    }
+  }
+  if (options.deadline != no_deadline) options.deadline -= session.effects().recorded_until();
+  options.session = &session;
+  const ChatResult chat = talk();
+  if (auto kept = run.journal->flush(); !kept) {
+    fmt::print(stderr, "moderato: {}\n", kept.error().message);
+  }
+  return chat;
+}
+
+int chat_with(const ChatFlags& flags, const Run& run) {
   const Interrupts interrupts;
-  const auto simulated = flags.simulate ? std::make_unique<ProviderServer>() : nullptr;
-  Runtime runtime;
-  const Model model =
-      runtime.model(openai(endpoint_of(flags, simulated.get())), model_options(flags));
-  const ChatResult chat = make_partner(flags, model)
-                              .initiate_chat(make_assistant(flags, model), task,
-                                             chat_options(flags, runtime, interrupts));
+  const auto simulated = flags.simulate && run.mode != JournalMode::replay
+                             ? std::make_unique<ProviderServer>()
+                             : nullptr;
+  Runtime runtime({.ledger = run.journal ? run.journal->ledger() : nullptr});
+  const OpenAIOptions endpoint = endpoint_of(flags, simulated.get());
+  const Model model = runtime.model(openai(endpoint), model_options(flags));
+  ChatFlags said = flags;
+  said.model = endpoint.model;  // where it came from the environment
+  if (!flags.simulate) said.base_url = endpoint.base_url;
+  const ChatResult chat =
+      chat_in_session(said, run, runtime, model, chat_options(flags, runtime, interrupts));
   print_summary(flags, chat);
   if (interrupts.happened()) return 130;
   return failed(chat.stop) ? 1 : 0;
+}
+
+/// A name that nobody else has: the time and the process.
+std::string new_run_id() {
+  const auto now = SteadyClock().wall_now().time_since_epoch();
+  return fmt::format("{}-{}", std::chrono::duration_cast<std::chrono::milliseconds>(now).count(),
+                     ::getpid());
+}
+
+int run_chat(ChatFlags flags) try {
+  flags.task = read_task(flags);
+  Run run{.id = flags.run.empty() ? new_run_id() : flags.run};
+  if (!flags.journal.empty()) run.journal = open_journal(flags.journal, true);
+  return chat_with(flags, run);
 } catch (const WrongFlags& error) {
   fmt::print(stderr, "moderato chat: {}\n", error.what());
   return 2;
 }
 
-void add_agent_flags(CLI::App& app, ChatFlags& flags) {
-  app.add_option("task", flags.task, "What they talk about; left out: standard input");
-  app.add_option("--system", flags.system_message, "System message of the assistant");
-  app.add_option("--partner-system", flags.partner_system,
-                 "System message of a second agent with the model, which talks to the assistant; "
-                 "left out: the other side says --reply");
-  app.add_option("--reply", flags.reply, "What the other side says by itself")
-      ->capture_default_str();
-  app.add_option("--human", flags.human, "When you are asked to answer for the other side")
-      ->check(CLI::IsMember({"never", "terminate", "always"}))
-      ->capture_default_str();
-}
-
-void add_endpoint_flags(CLI::App& app, ChatFlags& flags) {
-  app.add_option("--model", flags.model, "Model; else $OPENAI_MODEL, else gpt-4o-mini");
-  app.add_option("--base-url", flags.base_url,
-                 "Endpoint, with its /v1; else $OPENAI_BASE_URL, else OpenAI's");
-  app.add_option("--ca-file", flags.ca_file, "Certificates to trust, a PEM file")
-      ->check(CLI::ExistingFile);
-  app.add_flag("--simulate", flags.simulate,
-               "Talk to the built-in simulated provider, offline; --model chooses its script")
-      ->excludes("--base-url");
-  app.add_option("--price-in", flags.price_in, "Price of a million input tokens")
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--price-out", flags.price_out, "Price of a million output tokens")
-      ->check(CLI::NonNegativeNumber);
-}
-
-void add_bound_flags(CLI::App& app, ChatFlags& flags) {
-  const auto add = [&app](const char* name, auto& value, const char* what) {
-    return app.add_option(name, value, what)->check(CLI::NonNegativeNumber);
-  };
-  app.add_option("--stop-word", flags.stop_word,
-                 "A message that ends with it ends the chat; empty: none")
-      ->capture_default_str();
-  add("--max-turns", flags.max_turns, "Most messages of the other side; 0: no such bound");
-  add("--max-replies", flags.max_replies, "Most automatic replies of the other side in a row")
-      ->capture_default_str();
-  add("--token-budget", flags.token_budget,
-      "Tokens of the whole chat, never exceeded; 0: no such bound");
-  add("--max-output-tokens", flags.max_output_tokens, "Most tokens of one reply");
-  app.add_option("--timeout", flags.timeout_s, "Seconds for the whole chat; 0: no such bound")
-      ->check(CLI::Range(0.0, 1e9));
-  add("--rpm", flags.rpm, "Your quota: requests per minute");
-  add("--tpm", flags.tpm, "Your quota: tokens per minute");
-  add("--max-in-flight", flags.max_in_flight, "Your quota: calls at once");
-}
-
-void add_output_flags(CLI::App& app, ChatFlags& flags) {
-  app.add_flag("--stream,!--no-stream", flags.stream, "Show replies as they are written (default)");
-  app.add_flag("--json", flags.json, "Print events as JSON lines, and the summary on stderr");
-  app.add_option("--colour", flags.colour, "Colours")
-      ->check(CLI::IsMember({"auto", "always", "never"}))
-      ->capture_default_str();
-}
-
 }  // namespace
+
+int continue_chat(const ContinueFlags& how) {
+  const auto journal = open_journal(how.journal, how.mode != JournalMode::replay);
+  const RunInfo info = find_run(*journal, how.run);
+  auto program = parse_json(info.program, "the run's program");
+  auto flags = program ? flags_from_program(*program) : tl::unexpected<Error>(program.error());
+  if (!flags) throw std::runtime_error(flags.error().message);
+  flags->json = how.json;
+  flags->colour = how.colour;
+  if (!how.base_url.empty()) flags->base_url = how.base_url;
+  return chat_with(*flags, {.journal = journal,
+                            .id = info.id,
+                            .mode = how.mode,
+                            .interrupted_tools = how.interrupted_tools});
+}
 
 std::function<int()> add_chat_command(CLI::App& program) {
   const auto flags = std::make_shared<ChatFlags>();
   CLI::App* app = program.add_subcommand("chat", "Lets two agents talk about a task");
-  add_agent_flags(*app, *flags);
-  add_endpoint_flags(*app, *flags);
-  add_bound_flags(*app, *flags);
-  add_output_flags(*app, *flags);
+  add_chat_flags(*app, *flags);
   app->footer(
       "The key is $OPENAI_API_KEY; it cannot be given as a flag, where others could see it.\n"
       "Without --rpm, --tpm and --max-in-flight the limits are learnt from the provider.\n"

@@ -2,10 +2,18 @@
 
 #include <CLI/CLI.hpp>
 #include <exception>
+#include <functional>
+#include <map>
 #include <moderato/core/version.hpp>
+#include <string>
 
 #include "chat_command.hpp"
+#include "doctor_command.hpp"
+#include "ledger_command.hpp"
 #include "provider_command.hpp"
+#include "replay_command.hpp"
+#include "report_command.hpp"
+#include "resume_command.hpp"
 
 int main(int argc, char** argv) {
   CLI::App program("Conversations of agents that end, keep their budget and never meet a 429.",
@@ -13,15 +21,22 @@ int main(int argc, char** argv) {
   program.set_version_flag("--version", MODERATO_VERSION);
   program.require_subcommand(1);
   program.footer("Exit codes: 0 done, 1 a failure, 2 wrong flags, 130 interrupted.");
-  const auto chat = moderato::add_chat_command(program);
-  const auto provider = moderato::add_provider_command(program);
+  const std::map<std::string, std::function<int()>> commands{
+      {"chat", moderato::add_chat_command(program)},
+      {"provider", moderato::add_provider_command(program)},
+      {"resume", moderato::add_resume_command(program)},
+      {"ledger", moderato::add_ledger_command(program)},
+      {"doctor", moderato::add_doctor_command(program)},
+      {"report", moderato::add_report_command(program)},
+      {"replay", moderato::add_replay_command(program)},
+  };
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return program.exit(error) == 0 ? 0 : 2;
   }
   try {
-    return program.got_subcommand("chat") ? chat() : provider();
+    return commands.at(program.get_subcommands().front()->get_name())();
   } catch (const std::exception& error) {
     fmt::print(stderr, "moderato: {}\n", error.what());
     return 1;

@@ -14,7 +14,10 @@
 #include <moderato/agents/transforms/token_limiter.hpp>
 #include <moderato/agents/user_proxy_agent.hpp>
 #include <moderato/core/console_printer.hpp>
+#include <moderato/core/doctor/diagnosis.hpp>
 #include <moderato/core/effect.hpp>
+#include <moderato/core/journal/sqlite_journal.hpp>
+#include <moderato/core/ledger_totals.hpp>
 #include <moderato/core/runtime.hpp>
 #include <moderato/core/session.hpp>
 #include <moderato/core/simulation.hpp>

@@ -3,6 +3,9 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include <array>
+#include <cstdio>
+
 #include <moderato/core/name_table.hpp>
 
 namespace moderato {
@@ -23,6 +26,38 @@ std::string iso8601(WallTime time) {
   const auto seconds = std::chrono::system_clock::to_time_t(whole);
   return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z", fmt::gmtime(seconds), millis);
 }
+
+WallTime from_iso8601(const std::string& text) {
+  int year = 1970, month = 1, day = 1, hour = 0, minute = 0, second = 0, millis = 0;
+  if (std::sscanf(text.c_str(), "%d-%d-%dT%d:%d:%d.%d", &year, &month, &day, &hour, &minute,
+                  &second, &millis) < 6) {
+    return {};
+  }
+  const std::chrono::sys_days date(std::chrono::year(year) / month / day);
+  return date + std::chrono::hours(hour) + std::chrono::minutes(minute) +
+         std::chrono::seconds(second) + std::chrono::milliseconds(millis);
+}
+
+Duration from_milliseconds(double count) {
+  return std::chrono::duration_cast<Duration>(std::chrono::duration<double, std::milli>(count));
+}
+
+// Members that are written only where they are known.
+struct TextMember {
+  const char* name;
+  std::string CallRecord::*member;
+};
+constexpr std::array texts{
+    TextMember{"key", &CallRecord::key}, TextMember{"wait_reason", &CallRecord::wait_reason},
+    TextMember{"request", &CallRecord::request}, TextMember{"reply", &CallRecord::reply}};
+struct LimitMember {
+  const char* name;
+  std::optional<std::int64_t> CallRecord::*member;
+};
+constexpr std::array limits{LimitMember{"limit_requests", &CallRecord::limit_requests},
+                            LimitMember{"remaining_requests", &CallRecord::remaining_requests},
+                            LimitMember{"limit_tokens", &CallRecord::limit_tokens},
+                            LimitMember{"remaining_tokens", &CallRecord::remaining_tokens}};
 
 }  // namespace
 
@@ -61,7 +96,60 @@ Json to_json(const CallRecord& record) {
   if (!record.provider_code.empty()) json["provider_code"] = record.provider_code;
   if (!record.request_id.empty()) json["request_id"] = record.request_id;
   if (!record.finish_reason.empty()) json["finish_reason"] = record.finish_reason;
+  for (const auto& [name, member] : texts) {
+    if (!(record.*member).empty()) json[name] = record.*member;
+  }
+  if (record.retry_after) json["retry_after_ms"] = milliseconds(*record.retry_after);
+  for (const auto& [name, member] : limits) {
+    if (record.*member) json[name] = *(record.*member);
+  }
   return json;
+}
+
+Result<CallRecord> call_record_from_json(const Json& json) try {
+  const std::string none;
+  CallRecord record{
+      .session = json.value("session", none),
+      .tenant = json.value("tenant", none),
+      .agent = json.value("agent", none),
+      .purpose = purpose_from_string(json.value("purpose", none)).value_or(Purpose::other),
+      .provider = json.value("provider", none),
+      .model = json.value("model", none),
+      .call = json.value("call", std::uint64_t{0}),
+      .attempt = json.value("attempt", 0),
+      .estimated_input = json.value("estimated_input", std::int64_t{0}),
+      .reserved_output = json.value("reserved_output", std::int64_t{0}),
+      .usage = {.input = json.value("input", std::int64_t{0}),
+                .output = json.value("output", std::int64_t{0}),
+                .cached_input = json.value("cached_input", std::int64_t{0}),
+                .reasoning = json.value("reasoning", std::int64_t{0}),
+                .source = source_names.value_of(json.value("usage_source", none))
+                              .value_or(UsageSource::none)},
+      .cost = json.value("cost", 0.0),
+      .queue_wait = from_milliseconds(json.value("queue_wait_ms", 0.0)),
+      .latency = from_milliseconds(json.value("latency_ms", 0.0)),
+      .http_status = json.value("http_status", 0),
+      .provider_code = json.value("provider_code", none),
+      .request_id = json.value("request_id", none),
+      .finish_reason = json.value("finish_reason", none),
+      .sent_at = from_iso8601(json.value("sent_at", none))};
+  const std::string outcome = json.value("outcome", std::string("ok"));
+  if (outcome != "ok") {
+    record.error = error_code_from_string(outcome).value_or(ErrorCode::internal);
+  }
+  const auto duration = [&](const char* name) -> std::optional<Duration> {
+    if (!json.contains(name)) return std::nullopt;
+    return from_milliseconds(json.at(name).get<double>());
+  };
+  record.time_to_first_token = duration("time_to_first_token_ms");
+  record.retry_after = duration("retry_after_ms");
+  for (const auto& [name, member] : texts) record.*member = json.value(name, none);
+  for (const auto& [name, member] : limits) {
+    if (json.contains(name)) record.*member = json.at(name).get<std::int64_t>();
+  }
+  return record;
+} catch (const Json::exception& wrong) {
+  return fail(ErrorCode::storage, fmt::format("a ledger record cannot be read: {}", wrong.what()));
 }
 
 void MemoryLedger::append(const CallRecord& record) {

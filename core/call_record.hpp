@@ -10,6 +10,7 @@
 
 #include <moderato/core/error.hpp>
 #include <moderato/core/json.hpp>
+#include <moderato/core/result.hpp>
 #include <moderato/core/time.hpp>
 #include <moderato/core/usage.hpp>
 
@@ -45,11 +46,23 @@ struct CallRecord {
   std::string request_id{};
   std::string finish_reason{};
   WallTime sent_at{};
+  // For whoever asks later why it went as it did; empty, 0 or nullopt where nobody said.
+  std::string key{};                      ///< Names the quota that was drawn on; no secret.
+  std::string wait_reason{};              ///< What there was no room in: "tokens", "in_flight", …
+  std::string request{};                  ///< Digest of prompt and settings.
+  std::string reply{};                    ///< Digest of the reply's text and tool calls.
+  std::optional<Duration> retry_after{};  ///< The provider's wish.
+  std::optional<std::int64_t> limit_requests{};      ///< What the answer's headers said.
+  std::optional<std::int64_t> remaining_requests{};  ///< Left, this request counted.
+  std::optional<std::int64_t> limit_tokens{};
+  std::optional<std::int64_t> remaining_tokens{};
 
   [[nodiscard]] bool ok() const noexcept { return !error; }
 };
 
 [[nodiscard]] Json to_json(const CallRecord& record);
+/// Reads what to_json writes; members that are not there keep their defaults. Error: storage.
+[[nodiscard]] Result<CallRecord> call_record_from_json(const Json& json);
 
 /// Where the records of all attempts go. Implementations are thread safe and do not block for long.
 class Ledger {

@@ -30,6 +30,10 @@ std::optional<EffectKind> effect_kind_from_string(std::string_view name) noexcep
   return names.value_of(name);
 }
 
+Result<std::shared_ptr<void>> Journal::claim(std::string_view) {
+  return std::shared_ptr<void>();
+}
+
 Result<void> MemoryJournal::append(std::string_view run, const EffectRecord& record) {
   const std::scoped_lock lock(mutex_);
   runs_[std::string(run)].push_back(record);
@@ -47,6 +51,12 @@ EffectLog::EffectLog(const Clock& clock) : clock_(clock), origin_(clock.now()) {
 Result<std::unique_ptr<EffectLog>> EffectLog::open(std::shared_ptr<Journal> journal,
                                                    std::string run, JournalMode mode,
                                                    const Clock& clock) {
+  std::shared_ptr<void> claim;
+  if (mode != JournalMode::replay) {
+    auto claimed = journal->claim(run);
+    if (!claimed) return tl::unexpected<Error>(std::move(claimed).error());
+    claim = std::move(*claimed);
+  }
   auto records = journal->read(run);
   if (!records) return tl::unexpected<Error>(std::move(records).error());
   if (mode == JournalMode::record && !records->empty()) {
@@ -60,15 +70,43 @@ Result<std::unique_ptr<EffectLog>> EffectLog::open(std::shared_ptr<Journal> jour
   }
   auto log = std::make_unique<EffectLog>(clock);
   log->journal_ = std::move(journal);
+  log->claim_ = std::move(claim);
   log->run_ = std::move(run);
   log->mode_ = mode;
   log->recording_ = true;
   for (EffectRecord& record : *records) {
     Known& known = log->recorded_[record.step];
+    log->recorded_until_ = std::max(log->recorded_until_, record.at);
     auto& slot = record.phase == EffectRecord::Phase::started ? known.started : known.finished;
     slot = std::move(record);
   }
+  if (mode == JournalMode::resume) log->forget_last_stop();
+  for (const auto& [step, known] : log->recorded_) {
+    if (!known.finished) log->interrupted_.push_back(*known.started);
+  }
   return log;
+}
+
+// Whoever resumes a run that was stopped from outside (ctrl-C) wants it to go on: the stop, and
+// what it broke off, are as if the process had died there. What is recorded instead gets the same
+// steps, and of two records of a step the later one holds.
+void EffectLog::forget_last_stop() {
+  const auto cancelled = [](const EffectRecord& record) {
+    if (record.kind == EffectKind::external_stop) return true;
+    const auto payload = parse_json(record.payload);
+    if (!payload || !payload->is_object() || !payload->contains("error")) return false;
+    const Json& error = payload->at("error");
+    const Json& code = error.is_object() && error.contains("code") ? error.at("code") : error;
+    return code == Json("cancelled");
+  };
+  while (!recorded_.empty()) {
+    const auto last = std::prev(recorded_.end());
+    if (!last->second.finished || !cancelled(*last->second.finished)) return;
+    // That a tool had been started must not be forgotten.
+    last->second.finished.reset();
+    const auto& started = last->second.started;
+    if (!started || started->kind == EffectKind::model_reply) recorded_.erase(last);
+  }
 }
 
 Result<void> EffectLog::start(std::uint64_t seed) {
@@ -93,6 +131,11 @@ std::uint64_t EffectLog::random() {
   return split_mix(random_state_);
 }
 
+bool EffectLog::next_was_interrupted() const noexcept {
+  const auto found = recorded_.find(next_step_);
+  return found != recorded_.end() && !found->second.finished;
+}
+
 bool EffectLog::replaying() const noexcept {
   return recording_ && recorded_.lower_bound(next_step_) != recorded_.end();
 }
@@ -108,6 +151,8 @@ Result<std::optional<Json>> EffectLog::begin(std::uint64_t step, EffectKind kind
                       "with {} of \"{}\"",
                       step, run_, to_string(kind), name));
     }
+    // A mark takes no time: it cannot have been interrupted.
+    if (kind == EffectKind::start) return std::optional<Json>();
     auto kept = journal_->append(run_, {.step = step,
                                         .phase = EffectRecord::Phase::started,
                                         .kind = kind,

@@ -29,8 +29,9 @@ enum class EffectKind : std::uint8_t {
 [[nodiscard]] std::string_view to_string(EffectKind kind) noexcept;
 [[nodiscard]] std::optional<EffectKind> effect_kind_from_string(std::string_view name) noexcept;
 
-/// One entry of a journal. An effect has two: `started` (written before it is performed, so that a
-/// resumed run knows what was under way) and `finished` (written before the result is acted on).
+/// One entry of a journal. An effect has two (a `start` has only the second): `started` (written
+/// before it is performed, so that a resumed run knows what was under way) and `finished` (written
+/// before the result is acted on).
 struct EffectRecord {
   enum class Phase : std::uint8_t { started, finished };
   std::uint64_t step = 0;
@@ -52,6 +53,10 @@ class Journal {
   virtual Result<void> append(std::string_view run, const EffectRecord& record) = 0;
   /// All records of a run in the order in which they were appended; empty for an unknown run.
   virtual Result<std::vector<EffectRecord>> read(std::string_view run) = 0;
+  /// Makes the caller the only one who writes to the run, until the last copy of what is given
+  /// back is gone. Error: configuration, if somebody else has it (the text says who). A journal
+  /// that only one process can see need not tell the two apart: null.
+  virtual Result<std::shared_ptr<void>> claim(std::string_view run);
 };
 
 /// Keeps records in memory.
@@ -67,8 +72,18 @@ class MemoryJournal final : public Journal {
 
 enum class JournalMode : std::uint8_t {
   record,  ///< A new run: everything is live. A run that already has records is an error.
-  resume,  ///< Recorded effects are replayed, then the run goes on live.
+  /// Recorded effects are replayed, then the run goes on live. A stop from outside that ended it
+  /// is forgotten.
+  resume,
   replay,  ///< Recorded effects only; going beyond them is a replay_mismatch.
+};
+
+/// What becomes of a tool call that had been started, and had not finished, when the process died.
+/// (One that is `idempotent` is run again in any case.)
+enum class InterruptedTools : std::uint8_t {
+  stop,        ///< The chat ends with tool_error; resume again with another choice.
+  run_again,   ///< For whoever knows that it did not happen, or that twice does no harm.
+  tell_model,  ///< The model is told that nobody knows whether it happened.
 };
 
 /// The one place through which a session's effects pass. Without a journal it only counts steps.
@@ -80,8 +95,8 @@ class EffectLog {
  public:
   /// No journal: nothing is recorded.
   explicit EffectLog(const Clock& clock);
-  /// Opens `run`. Errors: storage; configuration (record mode on a run that exists; replay of
-  /// none).
+  /// Opens `run`, and claims it unless it is only replayed. Errors: storage; configuration (record
+  /// mode on a run that exists; replay of none; a run that somebody else has open).
   static Result<std::unique_ptr<EffectLog>> open(std::shared_ptr<Journal> journal, std::string run,
                                                  JournalMode mode, const Clock& clock);
 
@@ -125,6 +140,17 @@ class EffectLog {
   /// stops, but leaves its recording alone.
   Result<void> record_stop(std::string_view reason);
 
+  /// What had been started and not finished when the run was interrupted, in order of steps: where
+  /// a resumed run cannot know whether it happened. Model calls among them are made again and may
+  /// be paid for twice.
+  [[nodiscard]] const std::vector<EffectRecord>& interrupted() const noexcept {
+    return interrupted_;
+  }
+  /// True if the next effect is one of those.
+  [[nodiscard]] bool next_was_interrupted() const noexcept;
+  /// Session time of the last record that there was when the run was opened.
+  [[nodiscard]] Duration recorded_until() const noexcept { return recorded_until_; }
+
   /// True while recorded effects are being given back.
   [[nodiscard]] bool replaying() const noexcept;
   /// Time since the start of the run as of the last effect: the same in a replay (of effects that
@@ -138,6 +164,7 @@ class EffectLog {
 
  private:
   Duration clock_now() const noexcept { return clock_.now() - origin_; }
+  void forget_last_stop();
   void move_to(Duration recorded) noexcept;
   tl::unexpected<Error> damaged(std::uint64_t step, std::string_view why) const;
   Result<std::optional<Json>> begin(std::uint64_t step, EffectKind kind, std::string_view name,
@@ -147,6 +174,7 @@ class EffectLog {
 
   const Clock& clock_;
   std::shared_ptr<Journal> journal_;
+  std::shared_ptr<void> claim_;
   std::string run_;
   JournalMode mode_ = JournalMode::record;
   bool recording_ = false;
@@ -160,6 +188,8 @@ class EffectLog {
     std::optional<EffectRecord> finished;
   };
   std::map<std::uint64_t, Known> recorded_;
+  std::vector<EffectRecord> interrupted_;
+  Duration recorded_until_{};
 };
 
 }  // namespace moderato

@@ -35,6 +35,7 @@ enum class ErrorCode : std::uint8_t {
   human_unavailable,  ///< Human input was needed and there is none (closed input, interrupt).
   invalid_message,    ///< A message without content and without calls, or of a wrong shape.
   storage,            ///< A journal or a store failed.
+  interrupted,        ///< It had been started when the process died, and may not be run twice.
   internal,           ///< A bug, or a user's callback that threw.
 };
 

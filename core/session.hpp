@@ -30,6 +30,7 @@ struct SessionOptions {
   /// Records effects; null: they are not recorded.
   std::shared_ptr<Journal> journal{};
   JournalMode journal_mode = JournalMode::record;
+  InterruptedTools interrupted_tools = InterruptedTools::stop;
 };
 
 /// Everything that changes in a conversation lives here: the parties' histories and counters, the

@@ -59,6 +59,27 @@ Sampling completed(Sampling sampling, const Sampling& defaults) {
   return sampling;
 }
 
+std::string digest_of(const Message& reply) {
+  Fingerprint all;
+  all.add(reply.text());
+  for (const ToolCall& call : reply.tool_calls) all.add(call.name).add(call.arguments);
+  return fmt::format("{:016x}", all.value());
+}
+
+/// What the provider said about its quota, as the ledger keeps it.
+void add_quota(const QuotaSignal& said, CallRecord& record) {
+  record.retry_after = said.retry_after;
+  for (const QuotaHeader& header : said.headers) {
+    if (header.dimension == "requests") {
+      record.limit_requests = header.limit;
+      record.remaining_requests = header.remaining;
+    } else if (header.dimension == "tokens") {
+      record.limit_tokens = header.limit;
+      record.remaining_tokens = header.remaining;
+    }
+  }
+}
+
 }  // namespace
 
 struct Model::Core::Call {
@@ -81,6 +102,7 @@ struct Model::Core::Attempt {
   Permit permit{};
   Instant sent_at{};
   WallTime sent_at_wall{};
+  const char* wait_reason = "";
 };
 
 template <class Make>
@@ -136,6 +158,7 @@ std::optional<Error> Model::Core::admit(const Call& call, Attempt& attempt) {
       .micros = micros_of({.input = call.prompt.expected, .output = attempt.output_tokens}),
       .attempt = attempt.number};
   const auto queued = [&](const QueuedNotice& notice) {
+    attempt.wait_reason = notice.reason;
     notify(call, [&] {
       return CallQueued{.agent = call.context.agent,
                         .model = std::string(provider_->model()),
@@ -219,6 +242,9 @@ void Model::Core::settle(Call& call, Attempt& attempt, ProviderOutcome& outcome)
   record.http_status = outcome.http_status;
   record.request_id = outcome.request_id;
   record.sent_at = attempt.sent_at_wall;
+  record.wait_reason = attempt.wait_reason;
+  if (outcome.reply) record.reply = digest_of(outcome.reply->message);
+  add_quota(outcome.quota, record);
   if (outcome.reply) record.finish_reason = outcome.reply->finish_reason;
   write(call, std::move(record), outcome.reply ? nullptr : &outcome.reply.error());
 }
@@ -305,7 +331,9 @@ CallRecord Model::Core::record_of(const Call& call) const {
           .provider = std::string(provider_->name()),
           .model = std::string(provider_->model()),
           .call = call.number,
-          .estimated_input = call.prompt.expected};
+          .estimated_input = call.prompt.expected,
+          .key = quota_key_,
+          .request = fmt::format("{:016x}", call.prompt.identity)};
 }
 
 void Model::Core::write(const Call& call, CallRecord record, const Error* error) {
@@ -344,6 +372,7 @@ double Model::Core::random() {
 Model::Core::Core(Runtime& runtime, std::unique_ptr<Provider> provider, ModelOptions options)
     : runtime_(runtime), provider_(std::move(provider)), options_(std::move(options)) {
   if (!provider_) throw std::invalid_argument("runtime.model: the provider is null");
+  quota_key_ = provider_->quota_key();
   if (options_.retry.max_attempts < 1) {
     throw std::invalid_argument("runtime.model: retry.max_attempts must be at least 1");
   }

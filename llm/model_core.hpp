@@ -63,6 +63,7 @@ class Model::Core {
 
   Runtime& runtime_;
   std::unique_ptr<Provider> provider_;
+  std::string quota_key_;
   ModelOptions options_;
   TokenEstimator estimator_;
   std::atomic<std::uint64_t> calls_{0};

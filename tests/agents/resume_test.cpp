@@ -1,0 +1,127 @@
+#include <doctest/doctest.h>
+
+#include "scene.hpp"
+
+using namespace moderato;
+using namespace moderato::scene;
+
+namespace {
+
+/// A journal that a process wrote which died before its `records`-th record.
+class Dying final : public Journal {
+ public:
+  Dying(std::shared_ptr<MemoryJournal> journal, std::size_t records)
+      : journal_(std::move(journal)), left_(records) {}
+  Result<void> append(std::string_view run, const EffectRecord& record) override {
+    if (left_ == 0) return fail(ErrorCode::storage, "dead");
+    --left_;
+    return journal_->append(run, record);
+  }
+  Result<std::vector<EffectRecord>> read(std::string_view run) override {
+    return journal_->read(run);
+  }
+
+ private:
+  std::shared_ptr<MemoryJournal> journal_;
+  std::size_t left_;
+};
+
+struct World {
+  std::shared_ptr<MemoryJournal> journal = std::make_shared<MemoryJournal>();
+  bool idempotent = false;
+  int paid = 0;
+  int sent_letters = 0;
+
+  ChatResult chat(SessionOptions options) {
+    Simulation world;
+    options.id = "run";
+    if (!options.journal) options.journal = journal;
+    Session session(world, options);
+    const Model model =
+        world.model(scripted([&](const ModelRequest& request) -> Result<ModelReply> {
+                      ++paid;
+                      if (request.messages.size() < 3)
+                        return ModelReply{.message = calls("send", "{}")};
+                      const auto& last = **request.messages.back();
+                      return ModelReply{.message = Message::assistant("Told: " + last.text())};
+                    }),
+                    {.limiter = unlimited()});
+    const Tool send = tool(
+        "send", "sends a letter", [&] { return ++sent_letters, std::string("sent"); },
+        ToolOptions{.idempotent = idempotent});
+    const AssistantAgent clerk({.name = "clerk", .model = model, .tools = {send}});
+    const UserProxyAgent user({.name = "user", .human_input_mode = HumanInputMode::never});
+    return user.initiate_chat(clerk, "Send it.", {.max_turns = 2, .session = &session});
+  }
+
+  /// Dies with the tool started and not finished: start, chat, call (2), tool (1).
+  void die_in_the_tool() {
+    chat({.journal = std::make_shared<Dying>(journal, 5)});
+    CHECK(paid == 1);
+    CHECK(sent_letters == 1);
+  }
+  ChatResult resume(InterruptedTools choice) {
+    return chat({.journal_mode = JournalMode::resume, .interrupted_tools = choice});
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a tool that was interrupted ends the resumed chat, and is run when somebody says so") {
+  World world;
+  world.die_in_the_tool();
+  const ChatResult stopped = world.resume(InterruptedTools::stop);
+  CHECK(stopped.stop.reason == StopReason::tool_error);
+  CHECK(stopped.stop.error->code == ErrorCode::interrupted);
+  CHECK(stopped.stop.detail.find("send({})") != std::string::npos);
+  CHECK(stopped.transcript.size() == 2);
+  CHECK(world.sent_letters == 1);
+  CHECK(world.paid == 1);
+
+  const ChatResult resumed = world.resume(InterruptedTools::run_again);
+  CHECK((*resumed.transcript.back().message)->text() == "Told: sent");
+  CHECK(world.sent_letters == 2);
+  CHECK(world.paid == 2);
+}
+
+TEST_CASE("the model may be told that a tool was interrupted") {
+  World world;
+  world.die_in_the_tool();
+  const ChatResult resumed = world.resume(InterruptedTools::tell_model);
+  const std::string text = (*resumed.transcript.back().message)->text();
+  CHECK(text.find("not known whether") != std::string::npos);
+  CHECK(world.sent_letters == 1);
+  // It is recorded: another process is told the same.
+  CHECK(world.resume(InterruptedTools::stop).stop.reason == StopReason::max_turns);
+}
+
+TEST_CASE("an idempotent tool that was interrupted is run again") {
+  World world;
+  world.idempotent = true;
+  world.die_in_the_tool();
+  const ChatResult resumed = world.resume(InterruptedTools::stop);
+  CHECK(resumed.stop.reason == StopReason::max_turns);
+  CHECK(world.sent_letters == 2);
+}
+
+TEST_CASE("wherever a chat dies, the resumed one is like the one that was not interrupted") {
+  World whole;
+  whole.idempotent = true;
+  const ChatResult expected = whole.chat({});
+  CHECK(whole.paid == 2);
+  const std::size_t records = whole.journal->read("run")->size();
+  CHECK(records == 8);
+  for (std::size_t alive = 0; alive < records; ++alive) {
+    CAPTURE(alive);
+    World world;
+    world.idempotent = true;
+    // Without even the start there is no session.
+    if (alive > 0) world.chat({.journal = std::make_shared<Dying>(world.journal, alive)});
+    const ChatResult resumed = world.resume(InterruptedTools::stop);
+    CHECK(spoken(resumed.transcript) == spoken(expected.transcript));
+    CHECK(resumed.stop == expected.stop);
+    CHECK(resumed.calls == expected.calls);
+    CHECK(resumed.usage == expected.usage);
+    CHECK(world.paid <= 3);
+  }
+}

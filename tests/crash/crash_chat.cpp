@@ -1,0 +1,159 @@
+// crash_chat PATTERN BASE_URL JOURNAL NOTES [TRANSACTION before|after]: runs or resumes the run
+// "run" of the journal. With the last two it kills itself at that write. Prints one line of JSON
+// when the session is open
+// ({"repeated": model calls that were under way when the run was interrupted}), and one at the end.
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <fstream>
+#include <map>
+#include <moderato/moderato.hpp>
+
+using namespace moderato;
+
+namespace {
+
+struct Scene {
+  Session& session;
+  const Model& model;
+  const std::string notes;  ///< A file with one line for everything done outside.
+
+  void note(const char* what) const { std::ofstream(notes, std::ios::app) << what << '\n'; }
+};
+
+AssistantAgent assistant(const Scene& scene, const char* name, std::vector<Tool> tools = {}) {
+  return AssistantAgent({.name = name, .model = scene.model, .tools = std::move(tools)});
+}
+
+UserProxyAgent quiet_user() {
+  return UserProxyAgent({.name = "user",
+                         .human_input_mode = HumanInputMode::never,
+                         .default_auto_reply = "Please go on."});
+}
+
+ChatResult two_agents(const Scene& scene) {
+  return assistant(scene, "critic")
+      .initiate_chat(assistant(scene, "writer"), "Begin.",
+                     {.max_turns = 3, .session = &scene.session, .stream = true});
+}
+
+ChatResult summary(const Scene& scene) {
+  return quiet_user().initiate_chat(
+      assistant(scene, "writer"), "Begin.",
+      {.max_turns = 2, .session = &scene.session, .summary_method = reflection_with_llm()});
+}
+
+ChatResult budget(const Scene& scene) {
+  return quiet_user().initiate_chat(
+      assistant(scene, "writer"), "Begin.",
+      {.token_budget = 6000, .session = &scene.session, .on_budget = OnBudget::final_answer});
+}
+
+ChatResult tools(const Scene& scene) {
+  const Tool weather = tool(
+      "weather", "tells the weather",
+      [&scene](const std::string&, bool) { return scene.note("tool"), std::string("Rain."); },
+      arg("city"), arg("celsius"), ToolOptions{.idempotent = true});
+  return quiet_user().initiate_chat(assistant(scene, "writer", {weather}), "What is the weather?",
+                                    {.max_turns = 2, .session = &scene.session});
+}
+
+ChatResult letter(const Scene& scene) {
+  const Tool send = tool(
+      "send", "sends a letter",
+      [&scene](const std::string&, bool) { return scene.note("letter"), std::string("Sent."); },
+      arg("city"), arg("celsius"));
+  return quiet_user().initiate_chat(assistant(scene, "writer", {send}), "Send the letter.",
+                                    {.max_turns = 2, .session = &scene.session});
+}
+
+ChatResult human(const Scene& scene) {
+  const UserProxyAgent person({.name = "person",
+                               .human_input_mode = HumanInputMode::always,
+                               .human_input = HumanInput([&scene](const HumanPrompt&) {
+                                 return scene.note("human"), std::string("Go on.");
+                               })});
+  return person.initiate_chat(assistant(scene, "writer"), "Begin.",
+                              {.max_turns = 3, .session = &scene.session});
+}
+
+ChatResult sequence(const Scene& scene) {
+  const AssistantAgent writer = assistant(scene, "writer");
+  const ChatOptions options{.max_turns = 2, .session = &scene.session};
+  (void)quiet_user().initiate_chat(writer, "First.", options);
+  ChatOptions second = options;
+  second.carryover = "The first chat is over.";
+  return assistant(scene, "critic").initiate_chat(writer, "Second.", second);
+}
+
+const std::map<std::string, ChatResult (*)(const Scene&)> patterns{
+    {"two_agents", two_agents}, {"summary", summary}, {"budget", budget},    {"tools", tools},
+    {"letter", letter},         {"human", human},     {"sequence", sequence}};
+
+[[noreturn]] void die() {
+  ::raise(SIGKILL);
+  std::abort();
+}
+
+std::shared_ptr<SqliteJournal> open(const char* path, std::uint64_t kill_at, bool after) {
+  auto journal = SqliteJournal::open({.path = path,
+                                      .durability = Durability::process,
+                                      .on_commit = [=](std::uint64_t transaction, bool committed) {
+                                        if (transaction == kill_at && committed == after) die();
+                                      }});
+  if (!journal) throw std::runtime_error(journal.error().message);
+  return *journal;
+}
+
+Json result_of(Session& session, const ChatResult& chat) {
+  Json said = Json::array();
+  for (const TranscriptEntry& entry : session.transcript()) {
+    said.push_back(entry.speaker + " to " + entry.recipient + ": " + (*entry.message)->text());
+  }
+  const CallTotals::Snapshot used = session.totals().snapshot();
+  return {{"transcript", std::move(said)},    {"summary", chat.summary},
+          {"stop", to_string(chat.stop)},     {"calls", used.calls},
+          {"input", used.usage.input},        {"output", used.usage.output},
+          {"human_inputs", chat.human_inputs}};
+}
+
+int run(int argc, char** argv) {
+  const std::string pattern = argv[1];
+  const bool killed = argc > 6;
+  const auto journal = open(argv[3], killed ? std::strtoull(argv[5], nullptr, 10) : 0,
+                            killed && std::string(argv[6]) == "after");
+  Runtime runtime({.ledger = journal->ledger()});
+  const Model model = runtime.model(
+      openai({.model = pattern == "tools" || pattern == "letter" ? "weather" : "pingpong-100",
+              .base_url = argv[2]}),
+      {.limiter = unlimited()});
+  Session session(runtime, {.id = "run",
+                            .observer = journal->observer(),
+                            .journal = journal,
+                            .journal_mode = JournalMode::resume});
+  int repeated = 0;
+  for (const EffectRecord& effect : session.effects().interrupted()) {
+    repeated += effect.kind == EffectKind::model_reply ? 1 : 0;
+  }
+  fmt::print("{}\n", dump_json({{"repeated", repeated}}));
+  std::fflush(stdout);
+  const ChatResult chat = patterns.at(pattern)({session, model, argv[4]});
+  if (auto kept = journal->flush(); !kept) throw std::runtime_error(kept.error().message);
+  fmt::print("{}\n", dump_json(result_of(session, chat)));
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 5) return 2;
+  try {
+    return run(argc, argv);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "{}\n", error.what());
+    return 3;
+  }
+}

@@ -1,0 +1,262 @@
+// Kills a chat wherever it can be killed and shows that nothing is lost: see tests/crash/run
+// --help.
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <moderato/moderato.hpp>
+#include <random>
+#include <thread>
+
+#include "provider_server.hpp"
+
+using namespace moderato;
+using namespace std::chrono_literals;
+
+namespace {
+
+const std::vector<std::string> all_patterns{"two_agents", "summary", "budget",  "tools",
+                                            "letter",     "human",   "sequence"};
+
+struct Ended {
+  int status = 0;
+  std::vector<Json> lines;
+  [[nodiscard]] bool killed() const { return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL; }
+  [[nodiscard]] int code() const { return WIFEXITED(status) ? WEXITSTATUS(status) : -1; }
+};
+
+/// A crash_chat that runs.
+class Child {
+ public:
+  explicit Child(std::vector<std::string> arguments, bool quiet = false) {
+    arguments.insert(arguments.begin(), CRASH_CHAT);
+    std::vector<char*> pointers;
+    for (std::string& argument : arguments) pointers.push_back(argument.data());
+    pointers.push_back(nullptr);
+    std::array<int, 2> out{};
+    if (::pipe2(out.data(), O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
+    posix_spawn_file_actions_t actions;
+    ::posix_spawn_file_actions_init(&actions);
+    ::posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
+    if (quiet) {
+      ::posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+    }
+    const int failed =
+        ::posix_spawn(&process_, CRASH_CHAT, &actions, nullptr, pointers.data(), environ);
+    ::posix_spawn_file_actions_destroy(&actions);
+    ::close(out[1]);
+    out_ = out[0];
+    if (failed != 0) throw std::runtime_error("cannot start " CRASH_CHAT);
+  }
+  ~Child() { ::close(out_); }
+  Child(const Child&) = delete;
+  Child& operator=(const Child&) = delete;
+
+  void signal(int number) const { ::kill(process_, number); }
+  void wait_for_line() {
+    while (text_.find('\n') == std::string::npos && read_more()) {
+    }
+  }
+  Ended wait() {
+    while (read_more()) {
+    }
+    Ended ended;
+    ::waitpid(process_, &ended.status, 0);
+    for (std::size_t begin = 0, end = 0; (end = text_.find('\n', begin)) != std::string::npos;
+         begin = end + 1) {
+      if (auto line = parse_json(text_.substr(begin, end - begin))) ended.lines.push_back(*line);
+    }
+    return ended;
+  }
+
+ private:
+  bool read_more() {
+    std::array<char, 4096> buffer{};
+    const ssize_t count = ::read(out_, buffer.data(), buffer.size());
+    if (count > 0) text_.append(buffer.data(), static_cast<std::size_t>(count));
+    return count > 0;
+  }
+  pid_t process_ = -1;
+  int out_ = -1;
+  std::string text_;
+};
+
+struct Proof {
+  std::string pattern;
+  ProviderServer& provider;
+  std::filesystem::path folder;
+
+  Json expected{};
+  std::int64_t paid = 0;   ///< The provider's count of the run that nobody killed.
+  std::int64_t noted = 0;  ///< Things done outside in it.
+  std::int64_t kills = 0;
+  std::int64_t twice = 0;    ///< Answers that were paid for again, all of them reported.
+  std::int64_t stopped = 0;  ///< Runs that ended because a tool must not be run twice.
+  std::chrono::nanoseconds took{};
+  std::vector<std::string> failures{};
+
+  // What one run is about:
+  std::int64_t before = 0;
+  std::int64_t repeated = 0;
+  std::string what{};
+
+  [[nodiscard]] std::vector<std::string> arguments() const {
+    return {pattern, provider.base_url(), (folder / "j.db").string(), (folder / "notes").string()};
+  }
+  [[nodiscard]] std::int64_t answers() const {
+    while (provider.stats().in_flight != 0) std::this_thread::sleep_for(1ms);
+    return provider.stats().successes;
+  }
+  [[nodiscard]] std::int64_t notes() const {
+    std::ifstream file(folder / "notes");
+    return std::count(std::istreambuf_iterator<char>(file), {}, '\n');
+  }
+
+  void begin(std::string name) {
+    std::filesystem::remove_all(folder);
+    std::filesystem::create_directory(folder);
+    before = answers();
+    repeated = 0;
+    what = std::move(name);
+  }
+  void check(bool holds, const std::string& otherwise) {
+    if (!holds) failures.push_back(fmt::format("{} {}: {}", pattern, what, otherwise));
+  }
+  Ended count(Ended ended) {
+    if (!ended.lines.empty()) repeated += ended.lines.front().value("repeated", 0);
+    if (ended.killed()) ++kills;
+    return ended;
+  }
+
+  void run_whole() {
+    begin("whole");
+    const auto began = std::chrono::steady_clock::now();
+    const Ended ended = Child(arguments()).wait();
+    took = std::chrono::steady_clock::now() - began;
+    check(ended.code() == 0 && ended.lines.size() == 2, "did not run");
+    if (ended.lines.size() == 2) expected = ended.lines.back();
+    paid = answers() - before;
+    noted = notes();
+    check(paid > 0, "asked nobody");
+  }
+
+  /// Resumes to the end and compares.
+  void finish() {
+    const Ended ended = count(Child(arguments()).wait());
+    if (ended.code() != 0 || ended.lines.size() != 2) return check(false, "was not resumed");
+    const Json& result = ended.lines.back();
+    const std::int64_t answered = answers() - before;
+    check(answered <= paid + repeated,
+          fmt::format("{} answers were paid for, {} without kills, {} reported", answered, paid,
+                      repeated));
+    twice += std::max<std::int64_t>(0, answered - paid);
+    if (pattern == "letter") {
+      check(notes() <= 1, "the letter was sent twice");
+      if (result.at("stop").get<std::string>().find("tool_error") != std::string::npos) {
+        ++stopped;
+        return;
+      }
+    }
+    check(result == expected, "another outcome: " + dump_json(result));
+    check(notes() >= noted, "something was not done");
+    auto journal = SqliteJournal::open({.path = (folder / "j.db").string(), .read_only = true});
+    check(journal.has_value(), "the journal cannot be read");
+    if (!journal) return;
+    const auto calls = (*journal)->calls("run");
+    check(calls && static_cast<std::int64_t>(calls->size()) >= paid, "the ledger has a gap");
+  }
+
+  /// At each write, before and after it is on disk, until there is no such write.
+  void kill_at_writes() {
+    for (const char* moment : {"before", "after"}) {
+      for (int write = 1;; ++write) {
+        begin(fmt::format("killed {} write {}", moment, write));
+        auto with_kill = arguments();
+        with_kill.push_back(std::to_string(write));
+        with_kill.emplace_back(moment);
+        const Ended ended = count(Child(with_kill).wait());
+        if (!ended.killed()) break;
+        finish();
+      }
+    }
+  }
+
+  void kill_at_random(int times, std::uint64_t seed) {
+    std::mt19937_64 random(seed);
+    for (int i = 0; i < times; ++i) {
+      begin(fmt::format("killed at random, number {} of seed {}", i, seed));
+      const std::uint64_t in_a_row = 1 + random() % 3;
+      for (std::uint64_t k = 0; k < in_a_row; ++k) {
+        Child child(arguments());
+        std::this_thread::sleep_for(took * static_cast<int>(random() % 1000) / 1000);
+        child.signal(SIGKILL);
+        (void)count(child.wait());
+      }
+      finish();
+    }
+  }
+
+  /// Two processes, one run: the second is told, the first goes on.
+  void resume_twice() {
+    begin("resumed by two");
+    Child first(arguments());
+    first.wait_for_line();
+    first.signal(SIGSTOP);
+    const Ended second = Child(arguments(), true).wait();
+    check(second.code() == 3, "the second process was not refused");
+    first.signal(SIGCONT);
+    const Ended ended = first.wait();
+    check(ended.lines.size() == 2 && ended.lines.back() == expected, "the first was disturbed");
+  }
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  int kills = 50;
+  std::uint64_t seed = 1;
+  std::vector<std::string> patterns;
+  CLI::App app("Kills chats and shows that nothing is lost.");
+  app.add_option("--kills", kills, "Kills at random instants, for each pattern");
+  app.add_option("--seed", seed, "Of the random instants");
+  app.add_option("patterns", patterns)->check(CLI::IsMember(all_patterns));
+  CLI11_PARSE(app, argc, argv);
+  if (patterns.empty()) patterns = all_patterns;
+
+  ProviderServerOptions options;
+  options.engine.latency = {.first_token = 2ms, .per_token = 100us};
+  ProviderServer provider(options);
+  std::string folder = (std::filesystem::temp_directory_path() / "moderato-crash-XXXXXX").string();
+  if (::mkdtemp(folder.data()) == nullptr) return 1;
+  std::size_t failed = 0;
+  for (const std::string& pattern : patterns) {
+    Proof proof{.pattern = pattern,
+                .provider = provider,
+                .folder = std::filesystem::path(folder) / pattern};
+    proof.run_whole();
+    if (proof.failures.empty()) {
+      proof.kill_at_writes();
+      proof.kill_at_random(kills, seed);
+      proof.resume_twice();
+    }
+    for (const std::string& failure : proof.failures) fmt::print("  {}\n", failure);
+    failed += proof.failures.size();
+    fmt::print("{:10}  {} calls, killed {} times, {} answers paid twice (all reported){}: {}\n",
+               pattern, proof.paid, proof.kills, proof.twice,
+               pattern == "letter" ? fmt::format(", {} stopped at the tool", proof.stopped) : "",
+               proof.failures.empty() ? "ok" : "FAILED");
+    std::fflush(stdout);
+  }
+  std::error_code ignored;
+  std::filesystem::remove_all(folder, ignored);
+  return failed == 0 ? 0 : 1;
+}
