@@ -14,7 +14,7 @@
 
 // The one door
 //
-// Everything that is ever sent to a provider is sent by ask() below, whoever wants it and for
+// Everything that is ever sent to a provider is sent by attempts() below, whoever wants it and for
 // whatever purpose, and its six steps always come in the same order:
 //
 //   budget    takes prompt bound + output cap out of the token budget, or the call is not made;
@@ -88,7 +88,8 @@ struct Model::Core::Call {
   Sampling sampling{};  ///< The request's, completed by the model's.
   PromptSize prompt{};
   std::uint64_t number = 0;
-  bool text_given = false;  ///< A piece of the reply has reached the caller.
+  bool outer_retry = false;  ///< The caller repeats what failed a moment ago.
+  bool text_given = false;   ///< A piece of the reply has reached the caller.
   std::string listener_failure{};
   std::optional<Error> last_error{};
   CallTotals::Snapshot spent{};  ///< By all attempts so far.
@@ -111,6 +112,18 @@ void Model::Core::notify(const Call& call, Make&& make) const {
 }
 
 Result<ModelReply> Model::Core::ask(Call& call) {
+  if (auto error = recognise_outer_retry(call)) return refuse(call, std::move(*error));
+  auto reply = attempts(call);
+  if (reply) {
+    failed_turns_.succeeded(call.prompt.identity);
+  } else if (call.spent.attempts > 0) {
+    failed_turns_.failed(call.prompt.identity, runtime_.clock().now(),
+                         static_cast<int>(call.spent.attempts));
+  }
+  return reply;
+}
+
+Result<ModelReply> Model::Core::attempts(Call& call) {
   for (int number = 1;; ++number) {
     Attempt attempt{.number = number};
     // Budget.
@@ -133,6 +146,27 @@ Result<ModelReply> Model::Core::ask(Call& call) {
 }
 
 // --- The steps
+
+std::optional<Error> Model::Core::recognise_outer_retry(Call& call) {
+  const Instant now = runtime_.clock().now();
+  const auto failure = failed_turns_.lately(call.prompt.identity, now);
+  if (!failure) return std::nullopt;
+  call.outer_retry = true;
+  const bool paid = options_.limiter.take_retry(now);
+  const double ago = std::chrono::duration<double>(now - failure->at).count();
+  const std::string what = fmt::format(
+      "the same request failed {:.1f} s ago after {} attempts: a loop around a call that is "
+      "already "
+      "retried multiplies the attempts",
+      ago, failure->attempts);
+  notify(call, [&] { return Warning{.text = what + "; it is charged to the same retry budget"}; });
+  if (paid) return std::nullopt;
+  return Error{.code = ErrorCode::rate_limited,
+               .message = what +
+                          ", and the retry budget of this quota is used up. Leave retrying to the "
+                          "model (retry.max_attempts), or wait",
+               .retry_after = std::chrono::seconds(10)};
+}
 
 std::optional<Error> Model::Core::reserve(const Call& call, Attempt& attempt) const {
   const auto wanted = call.sampling.max_output_tokens;

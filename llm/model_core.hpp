@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 
+#include <moderato/llm/failed_turns.hpp>
 #include <moderato/llm/model.hpp>
 #include <moderato/llm/model_effect.hpp>
 #include <moderato/llm/tokens/token_estimator.hpp>
@@ -37,10 +38,12 @@ class Model::Core {
 
   [[nodiscard]] Call begin(const ModelRequest& request, const CallContext& context);
   [[nodiscard]] Result<ModelReply> ask(Call& call);
+  [[nodiscard]] Result<ModelReply> attempts(Call& call);
+  [[nodiscard]] std::optional<Error> recognise_outer_retry(Call& call);
   void replay(Call& call, const ModelEffect& effect);
   [[nodiscard]] std::string digest(const Call& call) const;
 
-  // The steps of ask(), in their order.
+  // The steps of attempts(), in their order.
   [[nodiscard]] std::optional<Error> reserve(const Call& call, Attempt& attempt) const;
   [[nodiscard]] std::optional<Error> admit(const Call& call, Attempt& attempt);
   [[nodiscard]] ProviderOutcome send(Call& call, Attempt& attempt);
@@ -66,6 +69,7 @@ class Model::Core {
   std::string quota_key_;
   ModelOptions options_;
   TokenEstimator estimator_;
+  FailedTurns failed_turns_;
   std::atomic<std::uint64_t> calls_{0};
 };
 
