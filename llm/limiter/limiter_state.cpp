@@ -113,8 +113,9 @@ Result<Permit> LimiterState::admitted(const Granted& grant, const Ask& ask,
                                       const CallContext& context, const Clock& clock,
                                       Duration waited) {
   granted_.fetch_add(1, std::memory_order_relaxed);
-  return Permit({.owner = shared_from_this(), .ask = ask, .grant = grant}, waited, clock,
-                context.observer);
+  return Result<Permit>(tl::in_place,
+                        PermitPart{.owner = shared_from_this(), .ask = ask, .grant = grant}, waited,
+                        clock, context.observer);
 }
 
 Result<Permit> LimiterState::acquire(const Ask& ask, const CallContext& context, const Clock& clock,

@@ -165,7 +165,7 @@ std::optional<KeyChange> QuotaKey::settle(Instant now, const Granted& grant, con
   charged_ -= given_back;
   if (succeeded) {
     in_flight_.grow();
-    governor_.succeeded(now);
+    if (settings_.adaptive) governor_.succeeded(now);
   } else if (!sent) {
     governor_.give_back(grant.at, ask.requests);
   }
