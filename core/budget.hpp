@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include <moderato/core/result.hpp>
 #include <moderato/core/usage.hpp>
@@ -20,7 +21,8 @@ class TokenBudget : public std::enable_shared_from_this<TokenBudget> {
  public:
   struct Options {
     std::int64_t total = 0;  ///< Tokens, input and output together; ≥ 0.
-    /// Set aside at the start for one closing call; only `reserve_final` may use it.
+    /// Set aside at the start for one closing call, in the ancestors as well (where they have less
+    /// left: so much); only `reserve_final` may use it.
     std::int64_t final_answer_reserve = 0;
     std::shared_ptr<TokenBudget> parent{};
   };
@@ -73,16 +75,26 @@ class TokenBudget : public std::enable_shared_from_this<TokenBudget> {
   /// What a new ordinary call may take: total − spent − reserved − final answer's reserve, in this
   /// budget and in every ancestor; never negative.
   [[nodiscard]] std::int64_t left() const;
+  /// What `reserve_final` may take; never negative.
+  [[nodiscard]] std::int64_t left_for_final_answer() const;
   [[nodiscard]] std::int64_t overrun() const;  ///< max(0, spent − total).
   /// Charges tokens that were spent elsewhere (a resumed or replayed call).
   void charge(std::int64_t tokens);
 
   explicit TokenBudget(Options options);  ///< Use make().
+  ~TokenBudget();
+  TokenBudget(const TokenBudget&) = delete;
+  TokenBudget& operator=(const TokenBudget&) = delete;
 
  private:
   Result<Reservation> take(std::int64_t input, std::int64_t output, std::int64_t min_output,
                            bool final_answer);
-  std::int64_t left_locked(bool final_answer) const;
+  /// This budget's lock and those of all ancestors.
+  [[nodiscard]] std::vector<std::unique_lock<std::mutex>> lock_chain() const;
+  std::int64_t left_locked() const;
+  std::int64_t room(bool final_answer) const;
+  /// Adds to (or takes from) what every ancestor keeps for this budget's final answer.
+  void hold_in_ancestors(std::int64_t tokens) noexcept;
   void settle(const Reservation& reservation, std::int64_t used) noexcept;
 
   const std::int64_t total_;
@@ -91,6 +103,7 @@ class TokenBudget : public std::enable_shared_from_this<TokenBudget> {
   std::int64_t spent_ = 0;
   std::int64_t reserved_ = 0;
   std::int64_t final_reserve_ = 0;
+  std::int64_t held_for_children_ = 0;  // their final reserves
 };
 
 }  // namespace moderato

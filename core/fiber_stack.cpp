@@ -13,6 +13,9 @@ namespace moderato {
 namespace {
 
 constexpr std::size_t stacks_in_slab = 64;
+/// Without access below a stack. A frame that is larger than this steps over it, so it is not a
+/// page but more than frames are; it takes address space only.
+constexpr std::size_t guard_bytes = 256UL * 1024;
 /// Freed stacks beyond this number give their touched pages back to the system.
 constexpr std::size_t warm_stacks = 256;
 constexpr std::array<std::uint64_t, 8> canary{
@@ -36,17 +39,19 @@ FiberStackPool::FiberStackPool(std::size_t stack_size, std::size_t max_guarded)
       max_guarded_(max_guarded) {}
 
 FiberStackPool::~FiberStackPool() {
-  for (const FiberStack& stack : guarded_) ::munmap(stack.low - page_, stack.size + page_);
+  for (const FiberStack& stack : guarded_) {
+    ::munmap(stack.low - guard_bytes, stack.size + guard_bytes);
+  }
   for (void* slab : slabs_) ::munmap(slab, stack_size_ * stacks_in_slab);
 }
 
 FiberStack FiberStackPool::make_guarded() {
-  std::byte* memory = map(stack_size_ + page_);
-  if (::mprotect(memory, page_, PROT_NONE) != 0) {
-    ::munmap(memory, stack_size_ + page_);
+  std::byte* memory = map(stack_size_ + guard_bytes);
+  if (::mprotect(memory, guard_bytes, PROT_NONE) != 0) {
+    ::munmap(memory, stack_size_ + guard_bytes);
     throw std::bad_alloc();
   }
-  const FiberStack stack{.low = memory + page_, .size = stack_size_, .guarded = true};
+  const FiberStack stack{.low = memory + guard_bytes, .size = stack_size_, .guarded = true};
   guarded_.push_back(stack);
   return stack;
 }

@@ -12,17 +12,18 @@ namespace moderato {
 struct FiberStack {
   std::byte* low = nullptr;
   std::size_t size = 0;
-  bool guarded =
-      false;  ///< A page without access lies below `low`; otherwise canaries lie at `low`.
+  /// Memory without access lies below `low`; otherwise canaries lie at `low`.
+  bool guarded = false;
 
   [[nodiscard]] std::byte* top() const noexcept { return low + size; }
 };
 
 /// Stacks for the fibers of one loop: reused, virtual (only touched pages use memory), and
-/// protected. The first `max_guarded` have a guard page, so an overflow ends the process at the
-/// faulting instruction. Linux allows 65,530 mappings and a guarded stack takes two, so further
-/// stacks come from slabs whose low ends carry canaries: check() finds an overflow at the fiber's
-/// next switch. Not thread safe.
+/// protected. The first `max_guarded` have 256 KiB without access below them, so an overflow ends
+/// the process at the faulting instruction, unless a single frame of more than that steps over it
+/// (compile code with such frames with -fstack-clash-protection, as this library is). Linux allows
+/// 65,530 mappings and a guarded stack takes two, so further stacks come from slabs whose low ends
+/// carry canaries: check() finds an overflow at the fiber's next switch. Not thread safe.
 class FiberStackPool {
  public:
   FiberStackPool(std::size_t stack_size, std::size_t max_guarded);

@@ -80,10 +80,15 @@ void Loop::post(std::function<void()> job) {
 
 void Loop::start(std::shared_ptr<TaskState> task) {
   task->loop_ = this;
-  if (this_loop == this) return add_fiber(std::move(task));
+  if (this_loop == this) {
+    add_fiber(task);
+    core_.note_start();
+    return;
+  }
   {
     const std::scoped_lock lock(inbox_mutex_);
     inbox_tasks_.push_back(std::move(task));
+    core_.note_start();
   }
   note_inbox();
 }
@@ -100,8 +105,15 @@ void Loop::make_ready(Fiber& fiber) {
   note_inbox();
 }
 
-void Loop::add_fiber(std::shared_ptr<TaskState> task) {
-  fibers_.push_back(std::make_unique<Fiber>(*this, stacks_.take(), std::move(task), next_fiber_++));
+void Loop::add_fiber(const std::shared_ptr<TaskState>& task) {
+  const FiberStack stack = stacks_.take();
+  try {
+    fibers_.push_back(std::make_unique<Fiber>(*this, stack, task, next_fiber_));
+  } catch (...) {
+    stacks_.give_back(stack);
+    throw;
+  }
+  ++next_fiber_;
   fibers_.back()->index = fibers_.size() - 1;
   fiber_count_.store(fibers_.size());
   ready_.push_back(fibers_.back().get());
@@ -119,12 +131,13 @@ bool Loop::drain_inbox() {
     jobs.swap(inbox_jobs_);
   }
   ready_.insert(ready_.end(), woken.begin(), woken.end());
-  for (auto& task : tasks) {
-    fibers_.push_back(
-        std::make_unique<Fiber>(*this, stacks_.take(), std::move(task), next_fiber_++));
-    fibers_.back()->index = fibers_.size() - 1;
-    fiber_count_.store(fibers_.size());
-    ready_.push_back(fibers_.back().get());
+  for (const auto& task : tasks) {
+    try {
+      add_fiber(task);
+    } catch (...) {  // no memory for its stack: whoever joins it is told
+      task->error_ = std::current_exception();
+      core_.announce_end(*task);
+    }
   }
   for (auto& job : jobs) job();
   return true;

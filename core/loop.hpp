@@ -111,7 +111,7 @@ class Loop {
   };
 
   void note_inbox() noexcept;
-  void add_fiber(std::shared_ptr<TaskState> task);
+  void add_fiber(const std::shared_ptr<TaskState>& task);
   bool drain_inbox();
   bool run_ready();
   void resume(Fiber& fiber);

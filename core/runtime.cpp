@@ -77,6 +77,11 @@ void Runtime::for_each_index(std::size_t count, std::size_t max_in_flight,
     std::mutex mutex;
     std::exception_ptr first_error;
   } shared;
+  const auto note_failure = [&shared] {
+    const std::scoped_lock lock(shared.mutex);
+    if (!shared.first_error) shared.first_error = std::current_exception();
+    shared.failed.store(true);
+  };
   const auto work = [&] {
     while (!shared.failed.load()) {
       const std::size_t index = shared.next.fetch_add(1);
@@ -84,25 +89,27 @@ void Runtime::for_each_index(std::size_t count, std::size_t max_in_flight,
       try {
         f(index);
       } catch (...) {
-        const std::scoped_lock lock(shared.mutex);
-        if (!shared.first_error) shared.first_error = std::current_exception();
-        shared.failed.store(true);
+        note_failure();
       }
     }
   };
   const std::size_t fibers = std::min(count, std::max<std::size_t>(max_in_flight, 1));
   std::vector<Task<void>> tasks;
   tasks.reserve(fibers);
-  for (std::size_t i = 0; i < fibers; ++i) {
-    auto state = std::make_shared<Task<void>::Of<decltype(work)>>(std::string("parallel"), work);
-    core_->start_anywhere(state);
-    tasks.push_back(Task<void>(std::move(state)));
+  try {
+    for (std::size_t i = 0; i < fibers; ++i) {
+      auto state = std::make_shared<Task<void>::Of<decltype(work)>>(std::string("parallel"), work);
+      core_->start_anywhere(state);
+      tasks.push_back(Task<void>(std::move(state)));
+    }
+  } catch (...) {  // no memory: those that run use what is on this stack
+    note_failure();
   }
-  join_all(tasks);
+  join_all(tasks, note_failure);
   if (shared.first_error) std::rethrow_exception(shared.first_error);
 }
 
-void Runtime::join_all(std::vector<Task<void>>& tasks) {
+void Runtime::join_all(std::vector<Task<void>>& tasks, const std::function<void()>& on_failure) {
   // A fiber that is cancelled while it waits here passes the cancellation on, and waits on.
   bool passed_on = false;
   for (Task<void>& task : tasks) {
@@ -112,7 +119,11 @@ void Runtime::join_all(std::vector<Task<void>>& tasks) {
         if (other.valid() && !other.done()) other.cancel();
       }
     }
-    task.join();
+    try {
+      task.join();
+    } catch (...) {  // it could not be started
+      on_failure();
+    }
   }
 }
 

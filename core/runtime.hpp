@@ -33,12 +33,14 @@ struct RuntimeOptions {
   std::size_t threads = 1;
   /// Most threads of the worker pool, on which blocking work (tools, prompts) runs. Made on demand.
   std::size_t worker_threads = 8;
-  /// Virtual size of a fiber's stack; only touched pages use memory.
+  /// Virtual size of a fiber's stack; only touched pages use memory. Below it 256 KiB are without
+  /// access: code of yours with larger frames needs -fstack-clash-protection.
   std::size_t stack_size = 256 * 1024;
   /// From this number of fibers on, stacks have canaries instead of guard pages (a guarded stack
   /// takes two memory mappings, and Linux allows 65,530).
   std::size_t max_guarded_stacks = 12'000;
-  /// Told of every event of every conversation on this runtime.
+  /// Told of every event of every conversation on this runtime. With more than one of `threads` it
+  /// is called from several of them at once: it must be thread safe.
   Observer observer{};
   /// Gets one record for each attempt at a model call on this runtime; null: none is kept.
   std::shared_ptr<Ledger> ledger{};
@@ -156,7 +158,8 @@ class Runtime {
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
 
-  /// Starts `f()` on a fiber of its own: on the loop of the fiber that calls, so that fibers
+  /// Starts `f()` on a fiber of its own (std::bad_alloc, here or from join(): no memory for its
+  /// stack): on the loop of the fiber that calls, so that fibers
   /// started by one another need no locks; from an ordinary thread the loops take turns.
   template <class F>
   auto spawn(F f, SpawnOptions options = {}) -> Task<std::invoke_result_t<F&>> {
@@ -261,7 +264,7 @@ class Runtime {
   void run_on_worker(std::function<void()> job);
   void for_each_index(std::size_t count, std::size_t max_in_flight,
                       const std::function<void(std::size_t)>& f);
-  static void join_all(std::vector<Task<void>>& tasks);
+  static void join_all(std::vector<Task<void>>& tasks, const std::function<void()>& on_failure);
   static void wait_for_end(TaskState& state);
   static void request_stop(TaskState& state);
   template <class>

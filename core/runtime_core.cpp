@@ -51,7 +51,8 @@ RuntimeCore::RuntimeCore(Runtime& runtime, RuntimeOptions options, const Simulat
     threads_.emplace_back([this, &loop = *loops_[i]] {
       loop.run([this] { return ending_.load(); });
       loop.cancel_all();
-      loop.run([&loop] { return loop.fibers() == 0 && !loop.has_inbox(); });
+      // A fiber of another loop may still start one here.
+      loop.run([this, &loop] { return live_tasks_.load() == 0 && !loop.has_inbox(); });
       loop.shut_down_services();
     });
   }
@@ -92,6 +93,9 @@ void RuntimeCore::start_anywhere(std::shared_ptr<TaskState> task) {
 }
 
 void RuntimeCore::announce_end(TaskState& task) noexcept {
+  if (live_tasks_.fetch_sub(1) == 1 && ending_.load()) {
+    for (const auto& loop : loops_) loop->wake();
+  }
   if (!self_driven()) {
     task.done_.store(true, std::memory_order_release);
     task.ended_.notify();

@@ -50,7 +50,8 @@ class RuntimeCore {
   [[nodiscard]] static bool wait_cancellably(TaskState& task);
   void request_stop(TaskState& task);
   void run_on_worker(std::function<void()> job);
-  /// Called by the loop when a task's fiber has ended.
+  /// Called by the loop that is given a task, and when the task's fiber has ended.
+  void note_start() noexcept { live_tasks_.fetch_add(1); }
   void announce_end(TaskState& task) noexcept;
 
   /// True when every fiber has ended and none is about to start.
@@ -80,6 +81,7 @@ class RuntimeCore {
   std::atomic<bool> stop_requested_{false};
 
   std::atomic<bool> ending_{false};
+  std::atomic<std::size_t> live_tasks_{0};  // on all loops, those in their inboxes included
   std::vector<std::thread> threads_;
 };
 

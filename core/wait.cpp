@@ -155,6 +155,11 @@ Wake sleep_for(Duration duration, const std::stop_token& stop) {
   return sleep_until(saturating_add(now, duration), stop);
 }
 
+bool fiber_cancelled() noexcept {
+  const Fiber* fiber = Loop::current_fiber();
+  return fiber != nullptr && (fiber->cancelled() || fiber->loop().cancelling());
+}
+
 void yield_fiber() {
   Fiber* fiber = Loop::current_fiber();
   if (fiber == nullptr) return;

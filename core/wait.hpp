@@ -67,5 +67,8 @@ Wake sleep_for(Duration duration, const std::stop_token& stop = {});
 
 /// Lets other fibers run; returns at once on an ordinary thread.
 void yield_fiber();
+/// True on a fiber whose task was cancelled, or whose runtime is ending: its waits end as
+/// cancelled, and a loop that never waits has to look here.
+[[nodiscard]] bool fiber_cancelled() noexcept;
 
 }  // namespace moderato

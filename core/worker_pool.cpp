@@ -1,6 +1,7 @@
 #include <moderato/core/worker_pool.hpp>
 
 #include <algorithm>
+#include <system_error>
 
 #include <moderato/core/loop.hpp>
 
@@ -24,12 +25,16 @@ WorkerPool::~WorkerPool() {
 }
 
 void WorkerPool::submit(std::function<void()> job, Loop* simulated) {
-  if (simulated != nullptr) simulated->worker_started();
   const std::scoped_lock lock(mutex_);
-  queue_.push_back({.run = std::move(job), .simulated = simulated});
-  if (queue_.size() > idle_ && threads_.size() < max_threads_) {
-    threads_.emplace_back([this] { work(); });
+  if (queue_.size() >= idle_ && threads_.size() < max_threads_) {
+    try {
+      threads_.emplace_back([this] { work(); });
+    } catch (const std::system_error&) {  // no more threads: those that there are will come to it
+      if (threads_.empty()) throw;
+    }
   }
+  queue_.push_back({.run = std::move(job), .simulated = simulated});
+  if (simulated != nullptr) simulated->worker_started();
   condition_.notify_one();
 }
 

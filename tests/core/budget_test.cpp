@@ -144,5 +144,39 @@ TEST_CASE("impossible budgets are refused at construction") {
                   std::invalid_argument);
 }
 
+TEST_CASE("what a child sets aside for its final answer is kept in its ancestors, too") {
+  const auto tenant = TokenBudget::make(100);
+  {
+    const auto chat =
+        TokenBudget::make({.total = 80, .final_answer_reserve = 30, .parent = tenant});
+    const auto other = TokenBudget::make({.total = 100, .parent = tenant});
+    CHECK(tenant->left() == 70);
+    auto greedy = *other->reserve(60, 100);
+    CHECK(greedy.output_cap() == 10);
+    greedy.settle_all();
+    CHECK_FALSE(chat->reserve(1, 1).has_value());
+    CHECK(chat->left_for_final_answer() == 30);
+    auto refused = *chat->reserve_final(20, 100);
+    CHECK(refused.output_cap() == 10);
+    refused.refund();
+    CHECK_FALSE(other->reserve(1, 1).has_value());
+    auto last = *chat->reserve_final(20, 100);
+    last.settle(25);
+    CHECK(tenant->spent() == 95);
+    CHECK(tenant->left() == 5);
+  }
+  const auto unused = TokenBudget::make({.total = 80, .final_answer_reserve = 3, .parent = tenant});
+  CHECK(tenant->left() == 2);
+}
+
+TEST_CASE("a budget that ends gives its ancestors back what it had set aside") {
+  const auto tenant = TokenBudget::make(100);
+  (void)TokenBudget::make({.total = 80, .final_answer_reserve = 30, .parent = tenant});
+  CHECK(tenant->left() == 100);
+  const auto chat =
+      TokenBudget::make({.total = 200, .final_answer_reserve = 150, .parent = tenant});
+  CHECK(chat->left_for_final_answer() == 100);
+}
+
 }  // namespace
 }  // namespace moderato

@@ -72,5 +72,24 @@ TEST_CASE("stacks are used again, guarded ones first and then slabs") {
   CHECK(pool.take().low == last);
 }
 
+/// Frames of 60,000 bytes of which little is touched.
+int leap(int depth) {
+  volatile char frame[60'000];
+  frame[0] = static_cast<char>(depth);
+  return depth == 0 ? frame[0] : leap(depth - 1) + frame[0];
+}
+
+TEST_CASE("a large frame does not step over the guard into another fiber's stack" *
+          doctest::skip(test::address_sanitizer || test::thread_sanitizer)) {
+  CHECK(signal_of([] {
+          Runtime runtime({.threads = 0, .stack_size = 64 * 1024});
+          for (int i = 0; i < 20; ++i) runtime.spawn([] { sleep_for(std::chrono::hours(1)); });
+          while (runtime.poll()) {
+          }
+          runtime.block_on([] { return leap(2); });
+          ::_exit(0);
+        }) == SIGSEGV);
+}
+
 }  // namespace
 }  // namespace moderato

@@ -1,9 +1,15 @@
 #include <moderato/core/runtime.hpp>
 
 #include <doctest/doctest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <moderato/core/simulation.hpp>
+#include <new>
 #include <numeric>
+#include <support/sanitizers.hpp>
 #include <thread>
 
 namespace moderato {
@@ -228,6 +234,78 @@ TEST_CASE("notifications from many threads reach many fibers") {
     });
   }
   for (auto& task : tasks) CHECK(task.join() == Wake::notified);
+}
+
+TEST_CASE("the runtime ends although a fiber of one loop still starts fibers on another") {
+  for (int round = 0; round < 20; ++round) {
+    std::atomic<int> ran = 0;
+    {
+      Runtime runtime({.threads = 2});
+      WaitPoint started("the fiber to start");
+      runtime.spawn([&] {
+        started.notify();
+        sleep_for(24h);  // cancelled by the end of the runtime
+        for (int i = 0; i < 10; ++i) {
+          const std::vector<int> items{1, 2};
+          runtime.parallel(items, {.max_in_flight = 2}, [&](int) { ++ran; });
+          runtime.on_worker([] { sleep_for(1h); });
+        }
+      });
+      started.wait();
+    }
+    REQUIRE(ran == 20);
+  }
+}
+
+TEST_CASE("parallel without memory for all stacks ends what it started, and says so" *
+          doctest::skip(test::address_sanitizer || test::thread_sanitizer)) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    bool told = false;
+    int left = 0;
+    {
+      Runtime runtime({.threads = 0, .stack_size = 64UL * 1024 * 1024});
+      runtime.block_on([&] {
+        rlimit few{1UL << 30, 1UL << 30};
+        ::setrlimit(RLIMIT_AS, &few);
+        const std::vector<int> items(1000);
+        try {
+          runtime.parallel(items, {.max_in_flight = 1000}, [&](int) {
+            ++left;
+            yield_fiber();
+            --left;
+          });
+        } catch (const std::bad_alloc&) {
+          told = true;
+        }
+      });
+    }
+    ::_exit(told && left == 0 ? 0 : 1);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
+}
+
+TEST_CASE("a task for which another thread's loop has no memory fails where it is joined" *
+          doctest::skip(test::address_sanitizer || test::thread_sanitizer)) {
+  Runtime runtime({.threads = 1, .stack_size = std::size_t{1} << 60U});
+  CHECK_THROWS_AS(runtime.spawn([] { return 1; }).join(), std::bad_alloc);
+}
+
+TEST_CASE("a fiber that never waits sees that its task was cancelled") {
+  Simulation world;
+  bool saw = false;
+  auto task = world.spawn([&] {
+    CHECK_FALSE(fiber_cancelled());
+    while (!fiber_cancelled()) yield_fiber();
+    saw = true;
+  });
+  world.spawn([&] { task.cancel(); });
+  world.run();
+  CHECK(saw);
+  CHECK_FALSE(fiber_cancelled());
 }
 
 }  // namespace
