@@ -50,6 +50,7 @@ OpenAIOptions endpoint_of(const ChatFlags& flags, const ProviderServer* simulate
     if (options.model.empty()) options.model = "review";
     return options;
   }
+  options.proxy = "environment";
   options.api_key = environment("OPENAI_API_KEY");
   const std::string url = flags.base_url.empty() ? environment("OPENAI_BASE_URL") : flags.base_url;
   if (!url.empty()) options.base_url = url;

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <limits>
 #include <new>
@@ -77,6 +78,33 @@ Result<void> check_url(const std::string& url) {
   return {};
 }
 
+Result<void> check_proxy(const std::string& proxy) {
+  if (proxy.empty() || proxy == proxy_of_environment) return {};
+  const std::unique_ptr<CURLU, FreeUrl> parsed(curl_url());
+  if (!parsed) throw std::bad_alloc();
+  const CURLUcode code = curl_url_set(parsed.get(), CURLUPART_URL, proxy.c_str(),
+                                      CURLU_NON_SUPPORT_SCHEME | CURLU_GUESS_SCHEME);
+  const auto wrong = [](std::string_view what) {
+    return fail(ErrorCode::configuration,
+                fmt::format("bad proxy (not shown: it may carry a password): {}", what));
+  };
+  if (code != CURLUE_OK) return wrong(curl_url_strerror(code));
+  const std::string scheme = url_part(parsed.get(), CURLUPART_SCHEME);
+  constexpr std::array<std::string_view, 6> spoken{"http",    "https",  "socks4",
+                                                   "socks4a", "socks5", "socks5h"};
+  if (std::ranges::find(spoken, scheme) == spoken.end()) {
+    return wrong(
+        "it has to start with http://, https://, socks4://, socks4a://, socks5:// or "
+        "socks5h://");
+  }
+  return {};
+}
+
+long connect_timeout_ms(Duration limit) noexcept {
+  constexpr long grace = 50;  // the fiber comes first, and says which limit it was
+  return limit > Duration::zero() ? milliseconds(limit) + grace : std::numeric_limits<int>::max();
+}
+
 CurlHandle::CurlHandle(CurlPump& pump, std::size_t shard, CURLSH* shared)
     : pump_(pump), shard_(shard), easy_(curl_easy_init()) {
   if (easy_ == nullptr) throw std::bad_alloc();
@@ -92,6 +120,9 @@ void CurlHandle::set_constants(CURLSH* shared) {
   curl_easy_setopt(easy_, CURLOPT_SHARE, shared);
   curl_easy_setopt(easy_, CURLOPT_ERRORBUFFER, error_text_.data());
   curl_easy_setopt(easy_, CURLOPT_NOSIGNAL, 1L);
+  // Else removing a handle waits for its name look-up, and the whole loop with it. The look-up's
+  // thread is let go; it owns what it uses and frees it when it ends.
+  curl_easy_setopt(easy_, CURLOPT_QUICK_EXIT, 1L);
   curl_easy_setopt(easy_, CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(easy_, CURLOPT_FOLLOWLOCATION, 0L);
   curl_easy_setopt(easy_, CURLOPT_SSL_VERIFYPEER, 1L);
@@ -190,13 +221,17 @@ Result<void> CurlHandle::prepare(CurlTransfer& transfer) {
     curl_easy_setopt(easy_, CURLOPT_CAINFO, ca_file_.empty() ? nullptr : ca_file_.c_str());
   }
   if (proxy_ != request.proxy) {
+    if (Result<void> checked = check_proxy(request.proxy); !checked) return checked;
     proxy_ = request.proxy;
-    curl_easy_setopt(easy_, CURLOPT_PROXY, proxy_.empty() ? nullptr : proxy_.c_str());
+    // Null: libcurl looks at the environment, for exceptions as well. Empty: it does not.
+    const bool environment = proxy_ == proxy_of_environment;
+    curl_easy_setopt(easy_, CURLOPT_PROXY, environment ? nullptr : proxy_.c_str());
+    curl_easy_setopt(easy_, CURLOPT_NOPROXY, environment ? nullptr : "");
   }
   if (connect_limit_ != request.limits.connect) {
     // The fiber enforces it; libcurl uses it to try the next address of a host in time.
     connect_limit_ = request.limits.connect;
-    curl_easy_setopt(easy_, CURLOPT_CONNECTTIMEOUT_MS, milliseconds(connect_limit_));
+    curl_easy_setopt(easy_, CURLOPT_CONNECTTIMEOUT_MS, connect_timeout_ms(connect_limit_));
   }
   if (max_response_bytes_ != request.limits.max_response_bytes) {
     max_response_bytes_ = request.limits.max_response_bytes;

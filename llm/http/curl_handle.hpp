@@ -21,6 +21,13 @@ class CurlPump;
 /// says what is wrong with it.
 [[nodiscard]] Result<void> check_url(const std::string& url);
 
+/// The same for a proxy (empty and "environment" are fine). The text does not show it: it may carry
+/// a password.
+[[nodiscard]] Result<void> check_proxy(const std::string& proxy);
+
+/// What libcurl is told for a limit on connecting: to libcurl 0 means 300 s, not "none".
+[[nodiscard]] long connect_timeout_ms(Duration limit) noexcept;
+
 /// One libcurl easy handle, and what it has been set up for: the next exchange sets only what
 /// differs. Bound to one multi handle (a shard of the pump) for its life. Loop's thread only.
 class CurlHandle {
@@ -69,8 +76,8 @@ class CurlHandle {
   std::string url_;
   std::string method_;
   std::string ca_file_;
-  std::string proxy_;
-  Duration connect_limit_{};
+  std::string proxy_ = "?";     // not set yet
+  Duration connect_limit_{-1};  // not set yet
   std::size_t max_response_bytes_ = 0;
   bool fresh_connection_ = false;
   std::vector<HttpHeader> headers_;

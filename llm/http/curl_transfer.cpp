@@ -34,6 +34,8 @@ constexpr std::size_t max_head_bytes = 256UL * 1024;
 /// Data kept for a slow on_data before the peer is held back.
 constexpr std::size_t max_pending_bytes = 256UL * 1024;
 
+constexpr Duration one_turn_of_the_loop = std::chrono::milliseconds(1);
+
 /// The host of an absolute URL, without a user name; empty for a relative one.
 std::string_view host_of(std::string_view url) {
   std::string_view origin = origin_of(url);
@@ -55,6 +57,10 @@ std::string seconds(Duration duration) {
 bool broken_handshake(std::string_view text) {
   return text.find("SSL_ERROR_SYSCALL") != text.npos || text.find("reset by peer") != text.npos ||
          text.find("unexpected eof") != text.npos || text.find("Broken pipe") != text.npos;
+}
+
+bool quotes_proxy(std::string_view text) {
+  return text.find('@') != text.npos || text.find("roxy") != text.npos;
 }
 
 ErrorCode classify(CURLcode code, std::string_view text) {
@@ -176,7 +182,9 @@ void CurlTransfer::finish(CURLcode code, CURL* handle, const char* error_text) {
     result_ = fail(body_too_large());
     return;
   }
-  const std::string_view text = *error_text != '\0' ? error_text : curl_easy_strerror(code);
+  std::string_view text = *error_text != '\0' ? error_text : curl_easy_strerror(code);
+  // libcurl quotes a proxy that it cannot use, and with it a password.
+  if (!request_.proxy.empty() && quotes_proxy(text)) text = curl_easy_strerror(code);
   std::string message = fmt::format("{}: {}", origin_of(request_.url), text);
   long os_error = 0;
   curl_easy_getinfo(handle, CURLINFO_OS_ERRNO, &os_error);
@@ -229,9 +237,14 @@ Error CurlTransfer::limit_reached(Instant now) const {
                              seconds(limits.silence)));
 }
 
+// The loop fires timers before it looks at sockets. Where something else held the loop for longer
+// than a limit, the peer's bytes may lie in the socket: nobody is called silent before the sockets
+// were looked at once more.
 Result<void> CurlTransfer::wait() {
+  bool looked_again = false;
   for (;;) {
-    waiting_until_ = next_limit();
+    waiting_until_ =
+        looked_again ? saturating_add(clock_.now(), one_turn_of_the_loop) : next_limit();
     switch (changed_.wait(waiting_until_, request_.stop)) {
       case Wake::notified:
         return {};
@@ -240,7 +253,9 @@ Result<void> CurlTransfer::wait() {
                     fmt::format("the request to {} was cancelled", origin_of(request_.url)));
       case Wake::timed_out:
         const Instant now = clock_.now();
-        if (next_limit() <= now) return fail(limit_reached(now));
+        const bool reached = next_limit() <= now;
+        if (reached && looked_again) return fail(limit_reached(now));
+        looked_again = reached;
     }
   }
 }

@@ -84,6 +84,9 @@ struct HttpResponse {
   HttpTimings timings{};
 };
 
+/// For HttpRequest::proxy: the only way in which the environment is looked at.
+inline constexpr std::string_view proxy_of_environment = "environment";
+
 struct HttpRequest {
   std::string method = "POST";  ///< POST sends `body`, GET does not; others are sent as they are.
   std::string url{};            ///< http or https, without user name and password.
@@ -95,8 +98,8 @@ struct HttpRequest {
   std::stop_token stop{};
   /// Certificates to trust, a PEM file; empty: the system's. Certificates are always verified.
   std::string ca_file{};
-  /// "http://host:port" or "socks5h://…"; empty: as libcurl finds it (http_proxy, HTTPS_PROXY,
-  /// ALL_PROXY, NO_PROXY).
+  /// "http://host:port" or "socks5h://…"; empty: none; proxy_of_environment: as libcurl finds it
+  /// (http_proxy, HTTPS_PROXY, ALL_PROXY, NO_PROXY).
   std::string proxy{};
 
   // Both are called on the fiber that sends, so they may wait; while they do, at most some 256 KiB

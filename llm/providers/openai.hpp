@@ -50,7 +50,8 @@ struct OpenAIOptions {
 
   /// Certificates to trust, a PEM file; empty: the system's. Certificates are always verified.
   std::string ca_file{};
-  /// "http://host:port", "socks5h://…"; empty: as libcurl finds it (https_proxy and so on).
+  /// "http://host:port", "socks5h://…"; empty: none; "environment": as libcurl finds it in
+  /// https_proxy, no_proxy and so on.
   std::string proxy{};
 };
 

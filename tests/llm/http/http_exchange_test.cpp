@@ -228,7 +228,7 @@ TEST_CASE("an error or an exception of on_data ends the exchange with it") {
   closed.wait();
 }
 
-TEST_CASE("proxies are found as libcurl finds them") {
+TEST_CASE("a proxy is that of the request, or of the environment where the request says so") {
   std::string line;
   ScriptedServer proxy([&](ServerConnection& connection) {
     line = connection.read_request()->line();
@@ -237,7 +237,10 @@ TEST_CASE("proxies are found as libcurl finds them") {
   Runtime runtime;
   SUBCASE("in the environment") {
     setenv("http_proxy", proxy.url("").c_str(), 1);
-    CHECK(exchange(runtime, {.url = "http://provider.test/v1"}).response.body == "by proxy");
+    CHECK(exchange(runtime, {.url = "http://provider.test/v1", .proxy = "environment"})
+              .response.body == "by proxy");
+    ScriptedServer direct(always("direct"));
+    CHECK(exchange(runtime, {.url = direct.url()}).response.body == "direct");
     unsetenv("http_proxy");
   }
   SUBCASE("in the request") {

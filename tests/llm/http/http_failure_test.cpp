@@ -273,5 +273,20 @@ TEST_CASE("a handshake that breaks is a connection error, not a refused certific
         ErrorCode::connection);
 }
 
+TEST_CASE("the password of a proxy that cannot be used is in no error text") {
+  Runtime runtime;
+  for (const std::string proxy :
+       {"http://user:pa55word@host:port", "http://user:pa55word@ho st:1", "ftp://u:pa55word@host:1",
+        "http://u:pa55word@[::1", "nonsense://u:pa55word@host", "http://u:pa55word@127.0.0.1:1",
+        "http://u:pa55word@no-such-host.invalid:1", "socks5h://u:pa55word@127.0.0.1:1"}) {
+    CAPTURE(proxy);
+    const HttpOutcome outcome = exchange(runtime, {.url = "http://provider.test/", .proxy = proxy});
+    REQUIRE_FALSE(outcome.result);
+    CHECK_FALSE(contains(text_of(outcome), "pa55word"));
+  }
+  CHECK(code_of(exchange(runtime, {.url = "http://provider.test/", .proxy = "ftp://host:1"})) ==
+        ErrorCode::configuration);
+}
+
 }  // namespace
 }  // namespace moderato

@@ -5,6 +5,9 @@
 
 #include <chrono>
 
+#include <moderato/llm/http/curl_handle.hpp>
+#include <thread>
+
 #include "llm/http/http_exchange.hpp"
 
 namespace moderato {
@@ -216,6 +219,44 @@ TEST_CASE("headers without end are refused") {
   });
   Runtime runtime;
   CHECK(code_of(exchange(runtime, {.url = server.url()})) == ErrorCode::too_large);
+}
+
+TEST_CASE(
+    "silence: bytes that lie in the socket while something else holds the loop are no silence") {
+  Signal go_on;
+  Signal sent;
+  ScriptedServer server([&](ServerConnection& connection) {
+    (void)connection.read_request();
+    connection.write("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf");
+    connection.wait(go_on);
+    connection.write("half");
+    sent.set();
+    connection.wait_for_close();
+  });
+  Runtime runtime;
+  HttpRequest request{.url = server.url(), .limits = {.silence = 20ms}};
+  std::string got;
+  Task<void> hog;
+  request.on_data = [&](std::string_view piece) -> Result<void> {
+    got += piece;
+    if (hog.valid()) return {};
+    hog = runtime.spawn([&] {
+      const Instant until = runtime.clock().now() + 40ms;
+      go_on.set();
+      sent.wait();
+      while (runtime.clock().now() < until) std::this_thread::yield();
+    });
+    return {};
+  };
+  const HttpOutcome outcome = exchange(runtime, request);
+  CHECK(text_of(outcome) == "");
+  CHECK(got == "halfhalf");
+  hog.join();
+}
+
+TEST_CASE("connect: a limit of 0 is none, also for libcurl") {
+  CHECK(connect_timeout_ms(0s) > std::chrono::milliseconds(24h).count());
+  CHECK(connect_timeout_ms(50ms) == 100);
 }
 
 }  // namespace
