@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <moderato/core/effect.hpp>
+#include <moderato/llm/completed_sampling.hpp>
 #include <moderato/llm/model_effect.hpp>
 #include <moderato/llm/retry.hpp>
 #include <moderato/llm/tokens/fingerprint.hpp>
@@ -34,30 +35,6 @@
 
 namespace moderato {
 namespace {
-
-/// A call's settings, and the model's where the call has none.
-Sampling completed(Sampling sampling, const Sampling& defaults) {
-  const auto complete = [](auto& value, const auto& fallback) {
-    if (!value) value = fallback;
-  };
-  complete(sampling.temperature, defaults.temperature);
-  complete(sampling.top_p, defaults.top_p);
-  complete(sampling.seed, defaults.seed);
-  complete(sampling.max_output_tokens, defaults.max_output_tokens);
-  complete(sampling.parallel_tool_calls, defaults.parallel_tool_calls);
-  if (sampling.stop.empty()) sampling.stop = defaults.stop;
-  if (sampling.response_format.is_null()) sampling.response_format = defaults.response_format;
-  if (sampling.reasoning_effort.empty()) sampling.reasoning_effort = defaults.reasoning_effort;
-  if (sampling.tool_choice.empty()) sampling.tool_choice = defaults.tool_choice;
-  if (sampling.extra.is_null()) {
-    sampling.extra = defaults.extra;
-  } else if (sampling.extra.is_object() && defaults.extra.is_object()) {
-    for (const auto& [name, value] : defaults.extra.items()) {
-      if (!sampling.extra.contains(name)) sampling.extra[name] = value;
-    }
-  }
-  return sampling;
-}
 
 std::string digest_of(const Message& reply) {
   Fingerprint all;
@@ -227,13 +204,15 @@ ProviderOutcome Model::Core::send(Call& call, Attempt& attempt) {
   if (call.request.streamed()) {
     request.on_delta = [&](std::string_view text) { give_text(call, text); };
   }
+  ProviderOutcome outcome{.reached = Reached::sent};
   try {
     return provider_->send(request, call.context);
   } catch (const std::exception& thrown) {
-    ProviderOutcome outcome{.reached = Reached::sent};
     outcome.reply = fail(ErrorCode::internal, fmt::format("the provider threw: {}", thrown.what()));
-    return outcome;
+  } catch (...) {
+    outcome.reply = fail(ErrorCode::internal, "the provider threw something that is no exception");
   }
+  return outcome;
 }
 
 void Model::Core::settle(Call& call, Attempt& attempt, ProviderOutcome& outcome) {
@@ -375,12 +354,26 @@ void Model::Core::write(const Call& call, CallRecord record, const Error* error)
     record.error = error->code;
     record.provider_code = error->provider_code;
   }
-  if (const auto& ledger = runtime_.ledger()) ledger->append(record);
+  append_to_ledger(call, record);
   if (error != nullptr) {
     notify(call, [&] { return CallRejected{.record = std::move(record), .error = *error}; });
   } else {
     notify(call, [&] { return CallFinished{.record = std::move(record)}; });
   }
+}
+
+/// The reply has been paid for: a ledger that fails must not lose it.
+void Model::Core::append_to_ledger(const Call& call, const CallRecord& record) {
+  const auto& ledger = runtime_.ledger();
+  if (!ledger) return;
+  std::string failure = "something that is no std::exception";
+  try {
+    return ledger->append(record);
+  } catch (const std::exception& thrown) {
+    failure = thrown.what();
+  } catch (...) {
+  }
+  notify(call, [&] { return Warning{.text = "the ledger threw: " + failure}; });
 }
 
 /// A listener that throws loses the rest of the text, not the reply.
@@ -390,11 +383,13 @@ void Model::Core::give_text(Call& call, std::string_view text) {
   notify(call, [&] { return TokenDelta{.agent = call.context.agent, .text = std::string(text)}; });
   if (!call.request.on_delta || !call.listener_failure.empty()) return;
   try {
-    call.request.on_delta(text);
+    return call.request.on_delta(text);
   } catch (const std::exception& thrown) {
     call.listener_failure = fmt::format("on_delta threw: {}", thrown.what());
-    notify(call, [&] { return Warning{.text = call.listener_failure}; });
+  } catch (...) {
+    call.listener_failure = "on_delta threw something that is no std::exception";
   }
+  notify(call, [&] { return Warning{.text = call.listener_failure}; });
 }
 
 double Model::Core::random() {
@@ -430,6 +425,11 @@ Model::Core::Call Model::Core::begin(const ModelRequest& request, const CallCont
 
 Result<ModelReply> Model::Core::complete(const ModelRequest& request, const CallContext& context) {
   Call call = begin(request, context);
+  if (const auto cap = call.sampling.max_output_tokens; cap && *cap < 1) {
+    return refuse(call,
+                  {.code = ErrorCode::invalid_request,
+                   .message = fmt::format("max_output_tokens is {}; it must be at least 1", *cap)});
+  }
   if (context.effects == nullptr) return ask(call);
   bool performed = false;
   auto effect = context.effects->effect<ModelEffect>(
@@ -449,10 +449,15 @@ Result<ModelReply> Model::Core::complete(const ModelRequest& request, const Call
 void Model::Core::replay(Call& call, const ModelEffect& effect) {
   const std::int64_t tokens = effect.spent.usage.total();
   if (const auto& budget = call.context.budget) {
-    if (call.context.final_answer) {  // What was set aside for it is free again from now on.
-      if (auto room = budget->reserve_final(0, 0, 0)) room->refund();
+    // A final answer takes over what was set aside for it; if it cost nothing, that is set aside
+    // again.
+    auto room =
+        call.context.final_answer ? budget->reserve_final(0, 0, 0) : budget->reserve(0, 0, 0);
+    if (room) {
+      room->settle(tokens);
+    } else {
+      budget->charge(tokens);
     }
-    budget->charge(tokens);
   }
   charge(call, effect.spent);
   if (!effect.reply) return;

@@ -59,6 +59,7 @@ class Model::Core {
   void charge(Call& call, const CallTotals::Snapshot& spent) const;
   [[nodiscard]] CallRecord record_of(const Call& call) const;
   void write(const Call& call, CallRecord record, const Error* error);
+  void append_to_ledger(const Call& call, const CallRecord& record);
   void give_text(Call& call, std::string_view text);
   [[nodiscard]] double random();
   template <class Make>

@@ -20,6 +20,12 @@ bool is_good_status(int status) noexcept {
   return status >= 200 && status < 300;
 }
 
+/// Somebody between us and the model did not wait for its answer: the model may have gone on, and
+/// it is billed.
+bool gave_up_waiting(int status) noexcept {
+  return status == 408 || status == 499 || status == 504 || status == 524;
+}
+
 Duration scaled(Duration duration, double factor) {
   return Duration(static_cast<Duration::rep>(static_cast<double>(duration.count()) * factor));
 }
@@ -59,6 +65,7 @@ Duration retry_delay(const RetryOptions& options, const Error& error, int failed
 Spending spending_of_failure(const ProviderOutcome& outcome) {
   if (outcome.reached == Reached::nothing) return Spending::none;
   if (outcome.reached == Reached::sent || outcome.time_to_first_token) return Spending::unknown;
+  if (gave_up_waiting(outcome.http_status)) return Spending::unknown;
   if (outcome.http_status >= 400) return Spending::none;
   switch (outcome.reply.error().code) {  // An error inside an answer that began well, or no status.
     case ErrorCode::invalid_request:

@@ -84,8 +84,12 @@ std::string request_id(const HttpHeaders& headers) {
 /// to: their whole answer is then taken as one piece.
 class StreamedAnswer {
  public:
-  StreamedAnswer(const ProviderRequest& request, const Clock& clock)
-      : on_text_(request.on_delta), clock_(clock), sent_(clock.now()), stream_(on_text_) {}
+  StreamedAnswer(const ProviderRequest& request, const Clock& clock, OpenAIStream::Redact redact)
+      : on_text_(request.on_delta),
+        clock_(clock),
+        sent_(clock.now()),
+        redact_(std::move(redact)),
+        stream_(on_text_, redact_) {}
 
   void headers(const HttpResponse& response) {
     const auto type = response.headers.find("content-type").value_or("");
@@ -108,6 +112,7 @@ class StreamedAnswer {
       return;
     }
     read_openai_reply(body_, outcome);
+    if (!outcome.reply) read_openai_reply(redact_(body_), outcome);
     if (outcome.reply && on_text_) on_text_(outcome.reply->message.text());
   }
 
@@ -115,6 +120,7 @@ class StreamedAnswer {
   const std::function<void(std::string_view)>& on_text_;
   const Clock& clock_;
   const Instant sent_;
+  const OpenAIStream::Redact redact_;
   std::optional<Duration> first_token_;
   bool whole_ = false;
   std::string body_;
@@ -149,7 +155,8 @@ class OpenAIProvider final : public Provider {
     http.stop = context.stop;
     std::optional<StreamedAnswer> streamed;
     if (request.on_delta) {
-      streamed.emplace(request, clock_);
+      streamed.emplace(request, clock_,
+                       [this](std::string text) { return redacted(std::move(text)); });
       http.on_headers = [&](const HttpResponse& response) { streamed->headers(response); };
       http.on_data = [&](std::string_view piece) { return streamed->data(piece); };
     }
@@ -172,8 +179,8 @@ class OpenAIProvider final : public Provider {
   }
 
  private:
-  static void read_answer(HttpOutcome sent, std::optional<StreamedAnswer>& streamed,
-                          ProviderOutcome& outcome) {
+  void read_answer(HttpOutcome sent, std::optional<StreamedAnswer>& streamed,
+                   ProviderOutcome& outcome) const {
     const bool good = sent.response.status >= 200 && sent.response.status < 300;
     if (good && streamed) {
       streamed->finish(std::move(sent.result), outcome);
@@ -181,9 +188,10 @@ class OpenAIProvider final : public Provider {
       outcome.reply = tl::unexpected<Error>(std::move(sent.result).error());
     } else if (good) {
       read_openai_reply(sent.response.body, outcome);
+      if (!outcome.reply) read_openai_reply(redacted(sent.response.body), outcome);
     } else {
-      outcome.reply =
-          fail(read_openai_error(sent.response.status, sent.response.body, outcome.quota));
+      outcome.reply = fail(
+          read_openai_error(sent.response.status, redacted(sent.response.body), outcome.quota));
     }
   }
 
@@ -196,11 +204,17 @@ class OpenAIProvider final : public Provider {
     error.http_status = outcome.http_status;
     error.request_id = outcome.request_id;
     if (!error.retry_after) error.retry_after = outcome.quota.retry_after;
-    // Servers like to quote the key that they refuse.
-    error.message = options_.api_key.redact(std::move(error.message));
+    error.message = redacted(std::move(error.message));
+  }
+
+  /// Servers like to quote the key that they refuse. A text is redacted before it is cut: half a
+  /// key would not be known any more.
+  [[nodiscard]] std::string redacted(std::string text) const {
+    text = options_.api_key.redact(std::move(text));
     for (const auto& [name, value] : options_.headers) {
-      if (value.size() >= 8) error.message = Secret(value).redact(std::move(error.message));
+      if (value.size() >= 8) text = Secret(value).redact(std::move(text));
     }
+    return text;
   }
 
   const OpenAIOptions options_;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include <moderato/core/json.hpp>
 #include <moderato/llm/providers/openai_error.hpp>
 
@@ -86,12 +88,20 @@ Result<OpenAIJson> parse_openai_json(simdjson::dom::parser& parser, std::string_
 Usage read_openai_usage(const OpenAIJson& usage) {
   const auto input = usage["prompt_tokens"].number();
   const auto output = usage["completion_tokens"].number();
-  if (!input && !output) return {};
-  return {.input = std::max<std::int64_t>(input.value_or(0), 0),
-          .output = std::max<std::int64_t>(output.value_or(0), 0),
+  const auto total = usage["total_tokens"].number();
+  if (!input || *input <= 0 || (!output && !total)) return {};
+  const std::int64_t rest = total.value_or(0) - *input;  // some bill reasoning there alone
+  return {.input = *input,
+          .output = std::max({output.value_or(0), rest, std::int64_t{0}}),
           .cached_input = usage["prompt_tokens_details"]["cached_tokens"].number().value_or(0),
           .reasoning = usage["completion_tokens_details"]["reasoning_tokens"].number().value_or(0),
           .source = UsageSource::measured};
+}
+
+bool is_bill_for(const Usage& usage, const Message& message) noexcept {
+  return usage.output > 0 ||
+         (message.content.is_null() && message.refusal.empty() && !message.has_calls()) ||
+         message.content == Content("");
 }
 
 std::string read_openai_arguments(const OpenAIJson& arguments) {
@@ -124,7 +134,7 @@ void read_openai_reply(std::string_view body, ProviderOutcome& outcome) {
     outcome.reply = read_choice(choice);
   }
   if (!outcome.reply) return;
-  outcome.reply->usage = usage;
+  if (is_bill_for(usage, outcome.reply->message)) outcome.reply->usage = usage;
   outcome.reply->model = (*root)["model"].text();
 }
 

@@ -53,8 +53,12 @@ class OpenAIJson {
 [[nodiscard]] Result<OpenAIJson> parse_openai_json(simdjson::dom::parser& parser,
                                                    std::string_view text, std::string_view what);
 
-/// `usage` of an answer; source none if it is absent or has no counts.
+/// `usage` of an answer; source none if it is absent or does not tell both counts (some servers
+/// report zeros). Output is total_tokens less the prompt where that is more than completion_tokens.
 [[nodiscard]] Usage read_openai_usage(const OpenAIJson& usage);
+
+/// False if something was said and the usage counts no output for it.
+[[nodiscard]] bool is_bill_for(const Usage& usage, const Message& message) noexcept;
 
 /// Arguments as a text: some servers send an object.
 [[nodiscard]] std::string read_openai_arguments(const OpenAIJson& arguments);

@@ -22,10 +22,14 @@ Result<void> OpenAIStream::take(const SseEvent& event) {
     done_ = true;
     return {};
   }
-  const auto chunk = parse_openai_json(parser_, event.data, "a piece of the stream");
-  if (!chunk) return tl::unexpected<Error>(chunk.error());
+  constexpr std::string_view what = "a piece of the stream";
+  const auto chunk = parse_openai_json(parser_, event.data, what);
+  if (!chunk) {
+    const auto shown = parse_openai_json(parser_, redact_(std::string(event.data)), what);
+    return fail(shown ? chunk.error() : shown.error());
+  }
   if ((*chunk)["error"] || event.event == "error") {
-    return fail(read_openai_error(200, event.data, quota_));
+    return fail(read_openai_error(200, redact_(std::string(event.data)), quota_));
   }
   // The usage chunk is the last one; some servers send usage so far with every chunk.
   if (const Usage usage = read_openai_usage((*chunk)["usage"]); usage.source != UsageSource::none) {
@@ -34,6 +38,7 @@ Result<void> OpenAIStream::take(const SseEvent& event) {
   if (reply_.model.empty()) reply_.model = (*chunk)["model"].text();
   const OpenAIJson choice = (*chunk)["choices"].first();
   if (!choice) return {};
+  has_choice_ = true;
   if (const auto reason = choice["finish_reason"].text(); !reason.empty()) {
     reply_.finish_reason = reason;
   }
@@ -100,6 +105,7 @@ OpenAIStream::Call* OpenAIStream::find_call(const OpenAIJson& index, std::string
 }
 
 void OpenAIStream::finish(Result<void> broken, ProviderOutcome& outcome) {
+  if (started_ && reply_.usage.output == 0) reply_.usage = {};  // no bill for what was said
   if (reply_.usage.source != UsageSource::none) outcome.usage_so_far = reply_.usage;
   if (quota_.state) outcome.quota.state = quota_.state;
   if (quota_.retry_after && !outcome.quota.retry_after) {
@@ -107,12 +113,14 @@ void OpenAIStream::finish(Result<void> broken, ProviderOutcome& outcome) {
   }
   if (!complete()) {
     if (broken) {
-      broken = fail(ErrorCode::protocol, "the stream ended without [DONE] or finish_reason");
+      broken =
+          fail(ErrorCode::protocol, done_ ? "the stream ended without a choice"
+                                          : "the stream ended without [DONE] or finish_reason");
     }
     Error error = std::move(broken).error();
     if (started_) {
-      error.message +=
-          fmt::format("; the reply broke off after {} bytes: {}", text_.size(), excerpt(text_));
+      error.message += fmt::format("; the reply broke off after {} bytes: {}", text_.size(),
+                                   excerpt(redact_(text_)));
     }
     outcome.reply = fail(std::move(error));
     return;

@@ -22,9 +22,15 @@ class OpenAIStream {
  public:
   static constexpr std::size_t max_calls = 256;
 
-  /// `on_text` gets each piece of text; may be empty.
-  explicit OpenAIStream(std::function<void(std::string_view)> on_text)
-      : on_text_(std::move(on_text)) {}
+  /// Takes the secrets out of a text.
+  using Redact = std::function<std::string(std::string)>;
+
+  /// `on_text` gets each piece of text; may be empty. What errors quote passes `redact` before it
+  /// is cut (half a key would not be known any more).
+  explicit OpenAIStream(
+      std::function<void(std::string_view)> on_text,
+      Redact redact = [](std::string text) { return text; })
+      : on_text_(std::move(on_text)), redact_(std::move(redact)) {}
 
   /// Takes one event. Errors: what an error in mid-stream means; protocol (not JSON, too many
   /// calls).
@@ -32,8 +38,11 @@ class OpenAIStream {
 
   /// Something of the reply (text, a call, a refusal) has come.
   [[nodiscard]] bool started() const noexcept { return started_; }
-  /// The reply is whole: [DONE] came, or a finish_reason did and after it at most usage is missing.
-  [[nodiscard]] bool complete() const noexcept { return done_ || !reply_.finish_reason.empty(); }
+  /// The reply is whole: a choice and [DONE] came, or a finish_reason did and after it at most
+  /// usage is missing.
+  [[nodiscard]] bool complete() const noexcept {
+    return (done_ && has_choice_) || !reply_.finish_reason.empty();
+  }
   [[nodiscard]] std::size_t text_bytes() const noexcept { return text_.size(); }
 
   /// The end of the stream: fills outcome.reply (unless `broken` says why the stream broke off, and
@@ -50,11 +59,13 @@ class OpenAIStream {
   [[nodiscard]] Call* find_call(const OpenAIJson& index, std::string_view id);
 
   std::function<void(std::string_view)> on_text_;
+  Redact redact_;
   simdjson::dom::parser parser_;
   ModelReply reply_{};
   std::string text_;
   std::vector<Call> calls_;
   QuotaSignal quota_{};
+  bool has_choice_ = false;
   bool has_text_ = false;
   bool started_ = false;
   bool done_ = false;

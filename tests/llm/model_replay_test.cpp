@@ -164,3 +164,21 @@ TEST_CASE("what a journal keeps of a call comes back as it was") {
   }
   CHECK(decode_model_effect(Json{{"spent", 1}}).error().code == ErrorCode::storage);
 }
+
+TEST_CASE("a replayed final answer uses up what was set aside for it, as in the run") {
+  const auto journal = std::make_shared<MemoryJournal>();
+  const auto left_after = [&](JournalMode mode) {
+    Simulation simulation;
+    FakeProvider provider({answer("bye")});
+    Model model = simulation.model(provider.provider(), {.limiter = unlimited()});
+    auto effects = EffectLog::open(journal, "run", mode, simulation.clock());
+    REQUIRE(effects);
+    const auto budget = TokenBudget::make({.total = 10'000, .final_answer_reserve = 4'000});
+    REQUIRE(model.complete(
+        question("end"),
+        {.agent = "a", .budget = budget, .final_answer = true, .effects = effects->get()}));
+    return budget->left();
+  };
+  CHECK(left_after(JournalMode::record) == 10'000 - 15);
+  CHECK(left_after(JournalMode::replay) == 10'000 - 15);
+}

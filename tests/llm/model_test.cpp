@@ -383,3 +383,67 @@ TEST_CASE("no model is a configuration error, and options without sense are refu
   CHECK_THROWS_AS((void)world.model(provider, {.default_max_output_tokens = 0}),
                   std::invalid_argument);
 }
+
+TEST_CASE("a ledger that throws loses no reply") {
+  struct Broken final : Ledger {
+    void append(const CallRecord&) override { throw 42; }
+  };
+  std::vector<std::string> warnings;
+  Simulation simulation({.observer = Observer([&](const Event& event) {
+                           if (const auto* warning = std::get_if<Warning>(&event.data)) {
+                             warnings.push_back(warning->text);
+                           }
+                         }),
+                         .ledger = std::make_shared<Broken>()});
+  FakeProvider provider({answer("hello")});
+  Model model = simulation.model(provider.provider(), {.limiter = unlimited()});
+  const auto reply = model.complete(question("hi"));
+  REQUIRE(reply);
+  CHECK(reply->message.text() == "hello");
+  REQUIRE(warnings.size() == 1);
+  CHECK(warnings[0].starts_with("the ledger threw"));
+}
+
+TEST_CASE("a listener or a provider that throws what is no exception costs what the call cost") {
+  Simulation simulation;
+  const auto budget = TokenBudget::make(10'000);
+  FakeProvider speaking([](const ProviderRequest& request, const CallContext&) {
+    request.on_delta("hel");
+    request.on_delta("lo");
+    return answer("hello");
+  });
+  Model model = simulation.model(speaking.provider(), {.limiter = unlimited()});
+  ModelRequest request = question("hi");
+  int heard = 0;
+  request.on_delta = [&](std::string_view) {
+    ++heard;
+    throw 42;
+  };
+  const auto reply = model.complete(request, {.budget = budget});
+  REQUIRE(reply);
+  CHECK(reply->message.text() == "hello");
+  CHECK(heard == 1);
+  CHECK(budget->spent() == 15);
+
+  FakeProvider broken(
+      [](const ProviderRequest&, const CallContext&) -> ProviderOutcome { throw 42; });
+  Model other = simulation.model(broken.provider(), {.limiter = unlimited()});
+  const auto failed = other.complete(question("hi"), {.budget = budget});
+  REQUIRE(!failed);
+  CHECK(failed.error().code == ErrorCode::internal);
+  CHECK(budget->spent() > 15);
+}
+
+TEST_CASE("a cap on the output of less than one token is refused before anything is sent") {
+  Simulation simulation;
+  FakeProvider provider({answer("hello")});
+  Model model = simulation.model(provider.provider(), {.limiter = unlimited()});
+  ModelRequest request = question("hi");
+  for (const std::int64_t cap : {0, -5}) {
+    request.sampling.max_output_tokens = cap;
+    const auto reply = model.complete(request, {.budget = TokenBudget::make(10'000)});
+    REQUIRE(!reply);
+    CHECK(reply.error().code == ErrorCode::invalid_request);
+  }
+  CHECK(provider.sent().empty());
+}

@@ -251,3 +251,24 @@ TEST_CASE("the name of a quota does not contain the key") {
   CHECK(name("secret-1") == name("secret-1"));
   CHECK(name("secret-1") != name("secret-2"));
 }
+
+TEST_CASE("a key that a server quotes where a text is cut does not leak its head") {
+  const std::string begin = key.substr(0, 12);
+  for (std::size_t at = 150; at < 210; ++at) {
+    const std::string page = std::string(at, '.') + key + " is not valid";
+    World plain(answer_with(page, "401 Unauthorized"));
+    CHECK(plain.error().message.find(begin) == std::string::npos);
+  }
+  const std::string odd = std::string(190, '.') + key;
+  World html(answer_with(odd));
+  CHECK(html.error().message.find(begin) == std::string::npos);
+  World long_text(answer_with(R"({"error":{"message":")" + std::string(1'990, '.') + key + R"("}})",
+                              "401 Unauthorized"));
+  CHECK(long_text.error().message.find(begin) == std::string::npos);
+  World half(answer_with(chunk(R"({"content":")" + odd + R"("})"), "200 OK",
+                         "Content-Type: text/event-stream\r\n"));
+  CHECK(half.error(true).message.find(begin) == std::string::npos);
+  World damaged(
+      answer_with("data: " + odd + "\n\n", "200 OK", "Content-Type: text/event-stream\r\n"));
+  CHECK(damaged.error(true).message.find(begin) == std::string::npos);
+}

@@ -107,3 +107,12 @@ TEST_CASE("the limiter is told what the end of an attempt means for the quota") 
   CHECK(used.input_tokens == 3);
   CHECK(used.output_tokens == 4);
 }
+
+TEST_CASE("an answer that a gateway did not wait for may have been billed") {
+  for (const int status : {408, 499, 504, 524}) {
+    CAPTURE(status);
+    const ProviderOutcome outcome = failure(ErrorCode::server_error, status);
+    CHECK(spending_of_failure(outcome) == Spending::unknown);
+    CHECK(limiter_outcome(outcome, {}).kind == Outcome::Kind::unknown);
+  }
+}

@@ -221,3 +221,21 @@ TEST_CASE("an excerpt is one line of valid UTF-8 that says how long the whole wa
   CHECK(excerpt("\xFF") == "\xEF\xBF\xBD");
   CHECK(excerpt("") == "");
 }
+
+TEST_CASE("usage that is not the bill of the answer is no usage") {
+  const auto usage = [](std::string counts, std::string text = "a long answer") {
+    const auto outcome = read(R"({"choices":[{"message":{"content":")" + text +
+                              R"("},"finish_reason":"stop"}],"usage":)" + counts + "}");
+    REQUIRE(outcome.reply);
+    return outcome.reply->usage;
+  };
+  const auto none = UsageSource::none;
+  CHECK(usage(R"({"prompt_tokens":0,"completion_tokens":0,"total_tokens":0})").source == none);
+  CHECK(usage(R"({"prompt_tokens":9,"completion_tokens":0})").source == none);
+  CHECK(usage(R"({"prompt_tokens":9})").source == none);
+  CHECK(usage(R"({"completion_tokens":9})").source == none);
+  CHECK(usage(R"({"prompt_tokens":9,"completion_tokens":0})", "").source == UsageSource::measured);
+  CHECK(usage(R"({"prompt_tokens":9,"completion_tokens":4,"total_tokens":40})").output == 31);
+  CHECK(usage(R"({"prompt_tokens":9,"total_tokens":40})").output == 31);
+  CHECK(usage(R"({"prompt_tokens":9,"completion_tokens":4,"total_tokens":0})").output == 4);
+}

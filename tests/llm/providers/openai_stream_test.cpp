@@ -193,3 +193,22 @@ TEST_CASE("a reply cannot have calls without bound") {
   REQUIRE(!streamed.outcome.reply);
   CHECK(streamed.outcome.reply.error().code == ErrorCode::protocol);
 }
+
+TEST_CASE("[DONE] alone is no answer") {
+  for (const std::string& bytes : {done, usage_chunk + done}) {
+    const auto streamed = stream(bytes);
+    REQUIRE(!streamed.outcome.reply);
+    CHECK(streamed.outcome.reply.error().code == ErrorCode::protocol);
+  }
+  const auto silent = stream(delta(R"({"role":"assistant"})") + done);
+  CHECK(silent.outcome.reply);
+}
+
+TEST_CASE("usage of a stream that counts nothing for what was said is no usage") {
+  const auto streamed = stream(
+      delta(R"({"content":"words"})") +
+      "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":0}}\n\n" + done);
+  REQUIRE(streamed.outcome.reply);
+  CHECK(streamed.outcome.reply->usage.source == UsageSource::none);
+  CHECK_FALSE(streamed.outcome.usage_so_far);
+}
