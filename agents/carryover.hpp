@@ -7,6 +7,7 @@
 #include <variant>
 #include <vector>
 
+#include <moderato/core/call_context.hpp>
 #include <moderato/core/message.hpp>
 
 namespace moderato {
@@ -47,6 +48,7 @@ struct OpeningRequest {
   const ConversableAgent& sender;
   const ConversableAgent& recipient;
   const Carryover& carryover;
+  const CallContext& context;  ///< For model calls made on behalf of the conversation.
 };
 
 /// The opening message of a chat: a text, a whole message, a function that makes one, or the words

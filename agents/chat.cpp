@@ -26,7 +26,8 @@ tl::expected<Message, Stop> opening(Conversation& chat, const ConversableAgent& 
   if (const Message* given = message.message()) return with_carryover(*given, carryover);
   if (const ChatMessage::Function* make = message.function()) {
     auto made = guarded("message function", sender.name(), [&] {
-      return (*make)(OpeningRequest{sender, recipient, carryover});
+      const CallContext call = chat.context(sender.name(), Purpose::other);
+      return (*make)(OpeningRequest{sender, recipient, carryover, call});
     });
     if (!made) return tl::unexpected<Stop>(std::move(made).error());
     if (*made) return std::move(**made);

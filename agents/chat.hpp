@@ -16,4 +16,8 @@ namespace moderato {
                                   const ConversableAgent& recipient, const ChatMessage& message,
                                   const ChatOptions& options);
 
+/// Throws std::invalid_argument for options that make no sense, and for agents of other runtimes.
+void check_chat(const ConversableAgent& sender, const ConversableAgent& recipient,
+                const ChatOptions& options);
+
 }  // namespace moderato

@@ -33,6 +33,9 @@ struct ChatOptions {
   /// Most messages of the initiator, each with one reply; 0 or less: nothing is said. The last
   /// reply is not checked by anybody.
   std::optional<std::int64_t> max_turns{};
+  /// Most messages of a chat without `max_turns`, whoever says them: the bound that holds whatever
+  /// reply functions do. ≥ 1.
+  std::int64_t max_messages = 10'000;
   /// Asked after every message and before every model call. Looks at the agents' own words.
   Condition termination{};
   Observer observer{};

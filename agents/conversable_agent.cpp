@@ -41,6 +41,8 @@ Runtime* runtime_of(const ConversableAgent& sender, const ConversableAgent& reci
   return Runtime::current();
 }
 
+}  // namespace
+
 void check_chat(const ConversableAgent& sender, const ConversableAgent& recipient,
                 const ChatOptions& options) {
   require(sender != recipient, fmt::format("{} cannot chat with itself", sender.name()));
@@ -52,6 +54,7 @@ void check_chat(const ConversableAgent& sender, const ConversableAgent& recipien
   }
   require(options.summary_method.reflection() == nullptr || sender.model() || recipient.model(),
           "reflection_with_llm needs a model on either side");
+  require(options.max_messages >= 1, "max_messages must be at least 1");
   require(options.token_budget.value_or(0) >= 0, "token_budget must not be negative");
   require(options.on_budget != OnBudget::final_answer || options.token_budget,
           "on_budget = final_answer needs a token_budget, of which it sets tokens aside");
@@ -63,8 +66,6 @@ void check_chat(const ConversableAgent& sender, const ConversableAgent& recipien
               options.session->options().budget == options.shared_budget,
           "the session has a budget already: give the chat no other shared_budget");
 }
-
-}  // namespace
 
 Condition default_termination_message() {
   return equals("TERMINATE");

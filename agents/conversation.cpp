@@ -7,6 +7,7 @@
 #include <moderato/agents/effect_text.hpp>
 #include <moderato/agents/prompt.hpp>
 #include <moderato/agents/worker_call.hpp>
+#include <moderato/core/wait.hpp>
 
 namespace moderato {
 
@@ -81,15 +82,25 @@ Stop Conversation::exchange(const ConversableAgent& first, const ConversableAgen
   const ConversableAgent* speaker = &first;
   const ConversableAgent* listener = &second;
   Message message = std::move(opening);
+  const bool answers = message.role == Role::tool || message.role == Role::function ||
+                       !message.tool_responses.empty();
+  if (!answers) answer_open_calls(first, second);
   Stop after{};  // ends the chat once the message has been said
   for (std::int64_t said = 1;; ++said) {
     if (Stop stop = deliver(*speaker, *listener, std::move(message), kind)) return stop;
     if (after) return after;
+    yield_fiber();  // a chat in which nobody waits leaves the loop to others, too
     if (options_.max_turns && said >= 2 * *options_.max_turns) {
       return Stop{.reason = StopReason::max_turns,
                   .agent = first.name(),
                   .rule = fmt::format("max_turns({})", *options_.max_turns),
                   .detail = fmt::format("{} messages of {}", *options_.max_turns, first.name())};
+    }
+    if (!options_.max_turns && said >= options_.max_messages) {
+      return Stop{.reason = StopReason::max_messages,
+                  .agent = speaker->name(),
+                  .rule = fmt::format("max_messages({})", options_.max_messages),
+                  .detail = fmt::format("{} messages", said)};
     }
     PartyState& replier = party(*listener);
     const bool wanted = options_.max_turns.has_value() || replier.with(speaker).reply_at_receive;
@@ -125,16 +136,23 @@ Stop Conversation::deliver(const ConversableAgent& from, const ConversableAgent&
         from.name());
   }
   if (kind == MessageKind::reply && message.has_calls()) kind = MessageKind::tool_call;
+  give_call_ids(message, session_.transcript().size());
 
+  keep(from, to, std::move(message), kind);
+  return check(from.name(), false);
+}
+
+void Conversation::keep(const ConversableAgent& from, const ConversableAgent& to, Message message,
+                        MessageKind kind) {
   MessagePtr said = store(as_kept(std::move(message), from.name(), Role::assistant));
   Message heard_copy = as_kept(**said, from.name(), Role::user);
   MessagePtr heard = heard_copy.role == (*said)->role ? said : store(std::move(heard_copy));
-  const auto keep = [](Dialogue& dialogue, const MessagePtr& kept) {
+  const auto append = [](Dialogue& dialogue, const MessagePtr& kept) {
     dialogue.met = true;
     dialogue.history.push_back(kept);
   };
-  keep(party(from).with(&to), said);
-  keep(party(to).with(&from), heard);
+  append(party(from).with(&to), said);
+  append(party(to).with(&from), heard);
 
   transcript_.push_back({.speaker = from.name(),
                          .recipient = to.name(),
@@ -143,7 +161,31 @@ Stop Conversation::deliver(const ConversableAgent& from, const ConversableAgent&
                          .at = Instant{session_.effects().session_time()}});
   session_.transcript().push_back(transcript_.back());
   if (!options_.silent) notify([&] { return MessageAdded{transcript_.back()}; });
-  return check(from.name(), false);
+}
+
+// A stop between a call and its answer leaves a history that providers refuse. Where the talk goes
+// on, whoever was asked says that nothing was run.
+void Conversation::answer_open_calls(const ConversableAgent& first,
+                                     const ConversableAgent& second) {
+  const MessageList& history = party(first).with(&second).history;
+  if (history.empty() || !(*history.back())->has_calls()) return;
+  const Message& open = **history.back();
+  const std::string why = "Not run: the conversation was stopped before.";
+  const Transcript& all = session_.transcript();
+  const auto said = std::find_if(all.rbegin(), all.rend(), [&](const TranscriptEntry& entry) {
+    return entry.message == history.back();
+  });
+  const bool first_called = said != all.rend() && said->speaker == first.name();
+  const ConversableAgent& answering = first_called ? second : first;
+  Message answer{.role = Role::tool, .content = why};
+  if (open.function_call) {
+    answer.role = Role::function;
+    answer.name = open.function_call->name;
+  }
+  for (const ToolCall& call : open.tool_calls) {
+    answer.tool_responses.push_back({.tool_call_id = call.id, .content = why});
+  }
+  keep(answering, first_called ? first : second, std::move(answer), MessageKind::tool_result);
 }
 
 Reply Conversation::generate_reply(PartyState& self, const ConversableAgent* sender,

@@ -23,4 +23,38 @@ Result<Result<std::string>> decode_text(const Json& json) {
   return Result<std::string>(fail(*known, *message));
 }
 
+Json encode_tool_effect(const ToolEffect& effect) {
+  Json json = encode_text(effect.text);
+  const CallTotals::Snapshot& spent = effect.spent;
+  if (spent.attempts == 0) return json;
+  json["spent"] = {{"calls", spent.calls},
+                   {"attempts", spent.attempts},
+                   {"input", spent.usage.input},
+                   {"output", spent.usage.output},
+                   {"cached_input", spent.usage.cached_input},
+                   {"reasoning", spent.usage.reasoning},
+                   {"source", static_cast<int>(spent.usage.source)},
+                   {"cost", spent.cost},
+                   {"queue_wait_ns", spent.queue_wait.count()}};
+  return json;
+}
+
+Result<ToolEffect> decode_tool_effect(const Json& json) {
+  auto text = decode_text(json);
+  if (!text) return tl::unexpected<Error>(std::move(text).error());
+  ToolEffect effect{.text = std::move(*text)};
+  const auto found = json.find("spent");
+  if (found == json.end()) return effect;
+  effect.spent = {.calls = found->at("calls"),
+                  .attempts = found->at("attempts"),
+                  .usage = {.input = found->at("input"),
+                            .output = found->at("output"),
+                            .cached_input = found->at("cached_input"),
+                            .reasoning = found->at("reasoning"),
+                            .source = static_cast<UsageSource>(found->at("source").get<int>())},
+                  .cost = found->at("cost"),
+                  .queue_wait = Duration(found->at("queue_wait_ns").get<Duration::rep>())};
+  return effect;
+}
+
 }  // namespace moderato

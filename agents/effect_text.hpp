@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include <moderato/core/call_totals.hpp>
 #include <moderato/core/json.hpp>
 #include <moderato/core/result.hpp>
 
@@ -14,5 +15,15 @@ namespace moderato {
 /// {"text": …} or {"error": code, "message": …}. A failure is recorded like a success.
 [[nodiscard]] Json encode_text(const Result<std::string>& result);
 [[nodiscard]] Result<Result<std::string>> decode_text(const Json& json);
+
+/// A tool's answer, and what the model calls used that it made.
+struct ToolEffect {
+  Result<std::string> text = std::string();
+  CallTotals::Snapshot spent{};
+};
+
+/// The text's JSON; with "spent" if the tool made model calls.
+[[nodiscard]] Json encode_tool_effect(const ToolEffect& effect);
+[[nodiscard]] Result<ToolEffect> decode_tool_effect(const Json& json);
 
 }  // namespace moderato

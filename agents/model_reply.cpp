@@ -35,14 +35,16 @@ std::optional<Message> spoken(Message message) {
   return message;
 }
 
-// As many of the newest messages as fit into `room` tokens, without answers to calls that were left
-// out. Each is weighed alone, which counts the fixed cost of a request each time: never too little.
-MessageList newest_that_fit(const Model& model, const MessageList& prompt, std::int64_t room) {
+// As many of the newest messages as fit into `room` tokens beside the request's own settings,
+// without answers to calls that were left out. Each is weighed alone, which counts the fixed cost
+// of a request each time: never too little.
+MessageList newest_that_fit(const Model& model, const ModelRequest& bare, const MessageList& prompt,
+                            std::int64_t room) {
   const auto weight = [&](const MessagePtr& message) {
     return model.prompt_upper_bound(ModelRequest{.messages = {message}});
   };
   const MessagePtr closing = store(Message::system(closing_words));
-  room -= weight(prompt.front()) + weight(closing);
+  room -= model.prompt_upper_bound(bare) + weight(prompt.front()) + weight(closing);
   auto first = prompt.end();
   while (first != prompt.begin() + 1) {
     room -= weight(*(first - 1));
@@ -98,13 +100,12 @@ Reply Conversation::closing_reply(Turn& turn, const MessageList& prompt, const E
   if (options_.on_budget != OnBudget::final_answer || closing_call_made_) return Reply::pass();
   closing_call_made_ = true;
   const ConversableAgent& agent = turn.self.agent;
-  const std::int64_t reserve = options_.final_answer_reserve.value_or(*options_.token_budget / 4);
-  const std::int64_t room = base_.budget->left() + reserve;
+  const std::int64_t room = base_.budget->left_for_final_answer();
 
   ModelRequest request{.sampling = agent.options().sampling,
                        .stream = options_.stream && !options_.silent};
   request.sampling.tool_choice.clear();
-  request.messages = newest_that_fit(agent.model(), prompt, room - room / 4);
+  request.messages = newest_that_fit(agent.model(), request, prompt, room - room / 4);
   CallContext call = context(agent.name(), Purpose::final_answer);
   call.final_answer = true;
   auto answer = agent.model().complete(request, call);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include <moderato/agents/chat.hpp>
 #include <moderato/agents/conversation.hpp>
 
 namespace moderato {
@@ -116,6 +117,9 @@ Stop Party::send(const ConversableAgent& recipient, Message message,
     throw std::invalid_argument(fmt::format("{} cannot talk to itself", recipient.name()));
   }
   options.max_turns.reset();
+  options.session = session_;
+  options.summary_method = no_summary();
+  check_chat(state_->agent, recipient, options);
   return session_->runtime().block_on([&] {
     Conversation conversation(*session_, options);
     return conversation.exchange(state_->agent, recipient, std::move(message), MessageKind::task,

@@ -1,5 +1,8 @@
 #include <moderato/agents/prompt.hpp>
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <optional>
 
 namespace moderato {
@@ -33,6 +36,15 @@ Message as_kept(Message message, const std::string& speaker, Role side) {
   }
   message.refusal.clear();
   return message;
+}
+
+void give_call_ids(Message& message, std::size_t number) {
+  const auto unnamed = [](const ToolCall& call) { return call.id.empty(); };
+  if (message.tool_calls.size() < 2 || std::ranges::none_of(message.tool_calls, unnamed)) return;
+  for (std::size_t place = 0; place < message.tool_calls.size(); ++place) {
+    std::string& id = message.tool_calls[place].id;
+    if (id.empty()) id = fmt::format("call_{}_{}", number, place);
+  }
 }
 
 void append_unrolled(MessageList& prompt, const MessagePtr& kept, bool fill_templates,

@@ -14,6 +14,10 @@ namespace moderato {
 /// after the speaker unless it is a call. `side` is assistant for who speaks, user for who hears.
 [[nodiscard]] Message as_kept(Message message, const std::string& speaker, Role side);
 
+/// Some servers give calls no id. One call and its answer belong together anyhow; of several calls
+/// those without an id get "call_<number>_<place>".
+void give_call_ids(Message& message, std::size_t number);
+
 /// Appends what a model sees of a kept message: the answers to several tool calls one by one,
 /// nothing that is not for a model. With `fill_templates` a text is filled from the message's own
 /// `context`, or else from `values` (null: none).

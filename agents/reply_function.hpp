@@ -98,7 +98,8 @@ struct ReplyRegistration {
   /// AutoGen's list positions, in which each built-in function takes two places: 0 and 1 come
   /// before the termination check, 2 right after it, 3 and 4 between function and tool calls, 6
   /// before the model, anything beyond the end comes last. A later registration at the same
-  /// position comes first.
+  /// position comes first. A function that always replies at 0 or 1 is asked instead of the
+  /// termination check: then only the bounds of the chat end it (ChatOptions).
   std::size_t position = 0;
   /// Removes every other reply function, the built-in ones included.
   bool remove_other_reply_funcs = false;

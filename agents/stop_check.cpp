@@ -1,14 +1,40 @@
 #include <moderato/agents/conversation.hpp>
 
-namespace moderato {
+#include <moderato/core/json.hpp>
+#include <moderato/core/wait.hpp>
 
-// The stop token and the deadline come from outside, so a recorded run keeps where they were seen,
-// and its replay stops at the same place whatever the clock says.
+namespace moderato {
+namespace {
+
+// A condition that looked outside is recorded like a stop, with what it said.
+constexpr std::string_view condition_prefix = "condition ";
+
+std::string recorded_condition(const Stop& stop) {
+  return std::string(condition_prefix) + dump_json(Json{{"reason", to_string(stop.reason)},
+                                                        {"agent", stop.agent},
+                                                        {"rule", stop.rule},
+                                                        {"detail", stop.detail}});
+}
+
+Stop condition_from(std::string_view recorded, const std::string& agent) {
+  const auto json = parse_json(recorded.substr(condition_prefix.size()), "a recorded stop");
+  if (!json) return stop_from(json.error(), agent);
+  const auto text = [&](const char* name) { return json->value(name, std::string()); };
+  return {.reason = stop_reason_from_string(text("reason")).value_or(StopReason::condition),
+          .agent = text("agent"),
+          .rule = text("rule"),
+          .detail = text("detail")};
+}
+
+}  // namespace
+
+// The stop token, the task's cancellation and the deadline come from outside, so a recorded run
+// keeps where they were seen, and its replay stops at the same place whatever the clock says.
 Stop Conversation::external_stop(const std::string& agent) {
   EffectLog& effects = session_.effects();
   std::optional<std::string> reason = effects.replayed_stop();
   if (!reason && !effects.replaying()) {
-    if (base_.stop.stop_requested()) {
+    if (base_.stop.stop_requested() || fiber_cancelled()) {
       reason = "cancelled";
     } else if (session_.runtime().clock().now() >= base_.deadline) {
       reason = "deadline";
@@ -19,7 +45,9 @@ Stop Conversation::external_stop(const std::string& agent) {
       }
     }
   }
+  if (!reason && fiber_cancelled()) reason = "cancelled";  // a replay must end, too
   if (!reason) return {};
+  if (reason->starts_with(condition_prefix)) return condition_from(*reason, agent);
   if (*reason == "deadline") {
     return {
         .reason = StopReason::deadline, .agent = agent, .detail = "the chat's deadline has passed"};
@@ -34,16 +62,25 @@ Stop Conversation::check(const std::string& agent, bool before_model_call) {
   if (Stop stop = external_stop(agent)) return stop;
   const CallTotals::Snapshot so_far = used();
   const Duration elapsed = session_.effects().session_time() - session_began_;
+  bool outside_seen = false;
   const ConversationView view{.transcript = transcript_,
                               .turns = completed_turns(),
                               .calls = so_far.calls,
                               .usage = so_far.usage,
                               .elapsed = elapsed,
-                              .stop_requested = base_.stop.stop_requested(),
+                              .stop_requested = false,  // external_stop would have said so
+                              .replaying = session_.effects().replaying(),
+                              .outside_seen = &outside_seen,
                               .before_model_call = before_model_call,
                               .budget = base_.budget.get(),
                               .now = started_ + elapsed};
-  if (auto fired = options_.termination.check(view)) return std::move(*fired);
+  if (auto fired = options_.termination.check(view)) {
+    if (outside_seen) {
+      auto recorded = session_.effects().record_stop(recorded_condition(*fired));
+      if (!recorded) return stop_from(std::move(recorded).error(), agent);
+    }
+    return std::move(*fired);
+  }
   if (before_model_call) return {};
   const auto found = find_repetition(transcript_, repetition_);
   if (!found) return {};

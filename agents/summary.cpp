@@ -85,7 +85,8 @@ Result<std::string> summarize(Conversation& chat, const ConversableAgent& sender
   static const MessageList nothing;
   const MessageList& messages = dialogue != nullptr ? dialogue->history : nothing;
   if (const SummaryMethod::Function* function = method.function()) {
-    return (*function)(SummaryRequest{chat.session(), sender, recipient, messages});
+    const CallContext call = chat.context(recipient.name(), Purpose::summary);
+    return (*function)(SummaryRequest{chat.session(), sender, recipient, messages, call});
   }
   if (const ReflectionOptions* options = method.reflection()) {
     if (stop.error) return fail(*stop.error);

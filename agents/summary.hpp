@@ -6,6 +6,7 @@
 #include <type_traits>
 #include <variant>
 
+#include <moderato/core/call_context.hpp>
 #include <moderato/core/message.hpp>
 
 namespace moderato {
@@ -19,6 +20,7 @@ struct SummaryRequest {
   const ConversableAgent& sender;
   const ConversableAgent& recipient;
   const MessageList& messages;  ///< The conversation as the recipient has it.
+  const CallContext& context;   ///< For model calls made on behalf of the conversation.
 };
 
 struct ReflectionOptions {

@@ -3,6 +3,7 @@
 #include <stop_token>
 #include <string>
 
+#include <moderato/core/call_context.hpp>
 #include <moderato/core/time.hpp>
 
 namespace moderato {
@@ -16,6 +17,10 @@ struct ToolContext {
   /// Triggered when the result is no longer wanted: the chat was stopped, or the time is up.
   std::stop_token stop{};
   Instant deadline = no_deadline;  ///< On the runtime's clock.
+  /// For model calls that the tool makes: they are paid from the chat's budget, are counted in its
+  /// usage (as part of the tool's result, so that a replay makes none of them), and end with `stop`
+  /// and `deadline`.
+  CallContext context{};
 };
 
 }  // namespace moderato

@@ -1,6 +1,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <memory>
 
 #include <moderato/agents/conversation.hpp>
 #include <moderato/agents/effect_text.hpp>
@@ -25,21 +26,35 @@ const Tool* tool_for(const Turn& turn, std::string_view name) {
   return offered != nullptr && offered->has_function() ? offered : nullptr;
 }
 
+// What a tool that nobody waits for any more still does is not shown: who watched the chat may be
+// gone.
+Observer until(const std::stop_token& stop, Observer observer) {
+  if (!observer) return observer;
+  return Observer([stop, observer = std::move(observer)](const Event& event) {
+    if (!stop.stop_requested()) observer(event);
+  });
+}
+
 // The tool's own time limit is an answer for the model; the chat's deadline ends the chat.
 Result<std::string> run_within(Runtime& runtime, const Tool& tool, const ToolCall& call,
-                               ToolContext context, const CallContext& chat) {
+                               ToolContext context, const CallContext& chat,
+                               const std::shared_ptr<CallTotals>& totals) {
   const Instant limit = tool.timeout() > Duration::zero()
                             ? saturating_add(runtime.clock().now(), tool.timeout())
                             : no_deadline;
   context.deadline = std::min(limit, chat.deadline);
+  context.context.deadline = context.deadline;
   if (tool.runs_inline()) {
     context.stop = chat.stop;
     return tool.call(call.arguments, context);
   }
   auto result = call_on_worker(
       runtime,
-      [tool, arguments = call.arguments, context](const std::stop_token& stop) mutable {
+      [tool, arguments = call.arguments, context, totals](const std::stop_token& stop) mutable {
         context.stop = stop;
+        context.context.stop = stop;
+        context.context.observer = until(stop, context.context.observer);
+        (void)totals;  // only kept alive
         return tool.call(arguments, context);
       },
       context.deadline, chat.stop);
@@ -49,6 +64,17 @@ Result<std::string> run_within(Runtime& runtime, const Tool& tool, const ToolCal
                             std::chrono::duration<double>(tool.timeout()).count()));
   }
   return result;
+}
+
+ToolEffect run_counted(Session& session, const Tool& tool, const ToolCall& call,
+                       const CallContext& chat) {
+  const auto totals = std::make_shared<CallTotals>();  // the tool may outlive the session
+  ToolContext context{
+      .agent = chat.agent, .call_id = call.id, .session = session.id(), .context = chat};
+  context.context.effects = nullptr;
+  context.context.totals = totals.get();
+  auto text = run_within(session.runtime(), tool, call, std::move(context), chat, totals);
+  return {.text = std::move(text), .spent = totals->snapshot()};
 }
 
 Error interrupted_tool(const ToolCall& call) {
@@ -62,6 +88,8 @@ Error interrupted_tool(const ToolCall& call) {
 
 }  // namespace
 
+// The model calls that a tool makes are part of its result: they are no effects of their own, and
+// what they used is recorded with the text, so that a replay charges it and calls nobody.
 Result<std::string> Conversation::run_tool(Turn& turn, const ToolCall& call) {
   const Tool* tool = tool_for(turn, call.name);
   if (tool == nullptr) {
@@ -77,20 +105,26 @@ Result<std::string> Conversation::run_tool(Turn& turn, const ToolCall& call) {
   if (interrupted && choice == InterruptedTools::stop) return fail(interrupted_tool(call));
   notify([&] { return ToolStarted{turn.name(), call.name, call.arguments, call.id}; });
   const Instant began = session_.runtime().clock().now();
-  const auto run = [&]() -> Result<std::string> {
+  bool performed = false;
+  const auto run = [&]() -> ToolEffect {
+    performed = true;
     if (interrupted && choice == InterruptedTools::tell_model) {
-      return fail(
-          ErrorCode::tool_failed,
-          fmt::format("{} was interrupted. It is not known whether it did its work.", call.name));
+      return {.text = fail(ErrorCode::tool_failed,
+                           fmt::format("{} was interrupted. It is not known whether it did its "
+                                       "work.",
+                                       call.name))};
     }
-    return run_within(session_.runtime(), *tool, call,
-                      {.agent = turn.name(), .call_id = call.id, .session = session_.id()}, base_);
+    return run_counted(session_, *tool, call, context(turn.name(), Purpose::other));
   };
-  auto effect = session_.effects().effect<Result<std::string>>(
+  auto effect = session_.effects().effect<ToolEffect>(
       EffectKind::tool_result, call.name, [&] { return call.id + ' ' + call.arguments; }, run,
-      encode_text, decode_text);
+      encode_tool_effect, decode_tool_effect);
+  if (effect) {
+    session_.totals().add(effect->spent);
+    if (!performed && base_.budget) base_.budget->charge(effect->spent.usage.total());
+  }
   Result<std::string> result =
-      effect ? std::move(*effect) : Result<std::string>(fail(std::move(effect).error()));
+      effect ? std::move(effect->text) : Result<std::string>(fail(std::move(effect).error()));
   notify([&] {
     return ToolFinished{.agent = turn.name(),
                         .tool = call.name,

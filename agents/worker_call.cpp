@@ -18,6 +18,9 @@ struct WorkerCall {
 };
 
 Result<std::string> run_caught(const TextJob& job, const std::stop_token& stop) {
+  if (stop.stop_requested()) {  // while the job stood in the queue
+    return fail(ErrorCode::cancelled, "cancelled before it began");
+  }
   try {
     return job(stop);
   } catch (const std::exception& error) {
@@ -36,8 +39,12 @@ Result<std::string> call_on_worker(Runtime& runtime, TextJob job, Instant deadli
   auto call = std::make_shared<WorkerCall>(std::move(job));
   runtime.spawn(
       [call, &runtime] {
-        call->result =
-            runtime.on_worker([&] { return run_caught(call->job, call->stop.get_token()); });
+        try {
+          call->result =
+              runtime.on_worker([&] { return run_caught(call->job, call->stop.get_token()); });
+        } catch (const std::exception& error) {  // no thread to run it
+          call->result = fail(ErrorCode::internal, error.what());
+        }
         call->ended.notify();
       },
       {.name = "blocking work"});

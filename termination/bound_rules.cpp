@@ -126,9 +126,10 @@ Condition external_stop() {
 }
 
 Condition external_stop(std::stop_token token) {
-  return view_rule("external_stop", [token = std::move(token)](const Moment&) {
-    return found_if(token.stop_requested(), StopReason::cancelled,
-                    [] { return "a stop was requested"; });
+  return view_rule("external_stop", [token = std::move(token)](const Moment& moment) {
+    const bool seen = !moment.view()->replaying && token.stop_requested();
+    if (seen && moment.view()->outside_seen != nullptr) *moment.view()->outside_seen = true;
+    return found_if(seen, StopReason::cancelled, [] { return "a stop was requested"; });
   });
 }
 

@@ -28,9 +28,14 @@ struct ConversationView {
   std::int64_t turns = 0;
   /// Model calls made on the conversation's behalf, summaries and selections included.
   std::int64_t calls = 0;
-  Usage usage{};                   ///< Of those calls.
-  Duration elapsed{};              ///< Since the conversation began.
-  bool stop_requested = false;     ///< The conversation's own stop token was triggered.
+  Usage usage{};                ///< Of those calls.
+  Duration elapsed{};           ///< Since the conversation began.
+  bool stop_requested = false;  ///< The conversation's own stop token was triggered.
+  /// What recorded effects say is being repeated: rules that look outside (external_stop(token))
+  /// find nothing, because where they fired is in the recording.
+  bool replaying = false;
+  /// Set by such a rule when it finds something, so that it is recorded; null: nobody records.
+  bool* outside_seen = nullptr;
   bool before_model_call = false;  ///< A call is about to be made; else: a message was just said.
   const TokenBudget* budget = nullptr;  ///< The hard bound of the conversation; null: none.
   Instant now{};                        ///< On the runtime's clock.

@@ -249,3 +249,112 @@ TEST_CASE("a chat can be stopped at every step, and nothing is left behind") {
     if (finished) CHECK(chat.stop.reason == StopReason::max_turns);
   }
 }
+
+TEST_CASE("reply functions that never stop are bounded by max_messages") {
+  Simulation world;
+  int said = 0;
+  const auto chatter = [&](std::string name) {
+    return ConversableAgent({.name = std::move(name),
+                             .human_input_mode = HumanInputMode::never,
+                             .replies = {{.reply = [&](const ReplyRequest&) {
+                               return Reply::say("word " + std::to_string(++said));
+                             }}}});
+  };
+  const ConversableAgent alice = chatter("alice");
+  const ConversableAgent bob = chatter("bob");
+  world.block_on([&] {
+    const ChatResult chat = bob.initiate_chat(alice, "hello", {.max_messages = 50});
+    CHECK(chat.stop.reason == StopReason::max_messages);
+    CHECK(chat.stop.rule == "max_messages(50)");
+    CHECK(chat.transcript.size() == 50);
+    CHECK(bob.initiate_chat(alice, "hello").transcript.size() == 10'000);
+  });
+}
+
+TEST_CASE("a chat in which nobody waits leaves its loop to others, and ends when it is cancelled") {
+  Simulation world;
+  std::uint64_t said = 0;
+  const auto chatter = [&](std::string name) {
+    return ConversableAgent({.name = std::move(name),
+                             .human_input_mode = HumanInputMode::never,
+                             .replies = {{.reply = [&](const ReplyRequest&) {
+                               return Reply::say("word " + std::to_string(++said));
+                             }}}});
+  };
+  const ConversableAgent alice = chatter("alice");
+  const ConversableAgent bob = chatter("bob");
+  auto talk = world.spawn([&] { return bob.initiate_chat(alice, "hello"); });
+  world.spawn([&] { talk.cancel(); });
+  world.run();
+  CHECK(talk.join().stop.reason == StopReason::cancelled);
+  CHECK(said < 100);
+}
+
+TEST_CASE(
+    "final_answer in a session with a budget needs one of its own, wherever the talk begins") {
+  Simulation world;
+  Session session(world, {.budget = TokenBudget::make(100)});
+  const AssistantAgent alice = talker(slow_model(world));
+  const UserProxyAgent user = quiet_user("more", 1000);
+  Party party(session, user);
+  ChatOptions options = endless();
+  options.on_budget = OnBudget::final_answer;
+  CHECK_THROWS_AS(party.send(alice, Message::user("hello"), true, options), std::invalid_argument);
+}
+
+TEST_CASE("a final answer is had although its settings weigh much, and others spend the budget") {
+  Simulation world;
+  const auto budget = TokenBudget::make(4'000);
+  AssistantAgent alice({.name = "alice",
+                        .system_message = "s",
+                        .model = slow_model(world),
+                        .sampling = {.response_format = Json{{"schema", std::string(500, 'x')}}},
+                        .max_consecutive_auto_reply = 1000});
+  int said = 0;
+  ConversableAgent user({.name = "user",
+                         .human_input_mode = HumanInputMode::never,
+                         .max_consecutive_auto_reply = 1000,
+                         .replies = {{.reply =
+                                          [&](const ReplyRequest&) {
+                                            if (++said == 2) budget->charge(budget->left());
+                                            return Reply::say("more " + std::string(400, 'y'));
+                                          },
+                                      .position = 2}}});
+  ChatOptions options = endless();
+  options.token_budget = 4'000;
+  options.on_budget = OnBudget::final_answer;
+  options.final_answer_reserve = 1'600;
+  options.shared_budget = budget;
+  const ChatResult chat = user.initiate_chat(alice, "hello", options);
+  CHECK(chat.stop.reason == StopReason::token_budget);
+  CHECK(chat.stop.detail.find("the final answer was given") != std::string::npos);
+  CHECK(budget->spent() <= 4'000);
+}
+
+TEST_CASE(
+    "what a summary function, an opening and a tool ask models is paid by the chat's budget") {
+  Simulation world;
+  const Model model = slow_model(world);
+  const auto ask = [&](const CallContext& context) {
+    const auto reply = model.complete({.messages = {store(Message::user("question"))}}, context);
+    return reply ? reply->message.text() : reply.error().message;
+  };
+  std::string heard;
+  const Tool asks = tool("ask", "asks a model",
+                         [&](const ToolContext& context) { return heard = ask(context.context); });
+  AssistantAgent alice(
+      {.name = "alice", .model = says(world, {calls("ask", "{}"), "TERMINATE"}), .tools = {asks}});
+  const auto opening = [&](const OpeningRequest& request) -> std::optional<Message> {
+    return Message::user(ask(request.context));
+  };
+  const auto summary = [&](const SummaryRequest& request) { return ask(request.context); };
+  const ChatResult chat = quiet_user().initiate_chat(
+      alice, ChatMessage(opening), {.token_budget = 100'000, .summary_method = summary});
+  CHECK(chat.summary == "word");
+  CHECK(heard == "word");
+  CHECK(chat.calls == 5);
+  const ChatResult poor = quiet_user().initiate_chat(
+      alice, ChatMessage(opening), {.token_budget = 1, .summary_method = summary});
+  CHECK(poor.summary.find("prompt tokens") != std::string::npos);
+  CHECK(poor.usage.total() == 0);
+}

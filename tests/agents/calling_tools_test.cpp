@@ -1,6 +1,10 @@
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <chrono>
+#include <future>
+#include <moderato/agents/worker_call.hpp>
+#include <moderato/core/wait.hpp>
 #include <stdexcept>
 #include <thread>
 
@@ -147,4 +151,94 @@ TEST_CASE("a tool's start and end are told") {
                         told.push_back(end->result);
                     })});
   CHECK(told == Lines{R"(user add {"a":2,"b":3})", "5"});
+}
+
+TEST_CASE("a tool that was given up while it stood in the queue is never begun") {
+  Runtime runtime({.worker_threads = 1});
+  std::promise<void> release;
+  std::atomic<bool> ran = false;
+  runtime.block_on([&] {
+    WaitPoint busy("the only worker to be busy");
+    auto first = runtime.spawn([&] {
+      runtime.on_worker([&] {
+        busy.notify();
+        release.get_future().wait();
+      });
+    });
+    busy.wait();
+    std::stop_source stop;
+    auto stopping = runtime.spawn([&] { stop.request_stop(); });
+    const auto result = call_on_worker(
+        runtime,
+        [&ran](const std::stop_token&) -> Result<std::string> {
+          ran = true;
+          return std::string("ran");
+        },
+        no_deadline, stop.get_token());
+    REQUIRE_FALSE(result);
+    CHECK(result.error().code == ErrorCode::cancelled);
+    stopping.join();
+    release.set_value();
+    first.join();
+    runtime.on_worker([] {});  // comes after it in the queue
+  });
+  CHECK_FALSE(ran);
+}
+
+TEST_CASE("answers to several calls without ids name the calls that they answer") {
+  Simulation world;
+  Message both = calls("one", "{}", "");
+  both.tool_calls.push_back({"", "two", "{}"});
+  std::vector<std::string> asked;
+  std::vector<std::string> answered;
+  int turn = 0;
+  const Model model = world.model(scripted([&](const ModelRequest& request) -> Result<ModelReply> {
+                                    if (++turn == 1) return ModelReply{.message = both};
+                                    for (const MessagePtr& kept : request.messages) {
+                                      for (const ToolCall& call : (*kept)->tool_calls)
+                                        asked.push_back(call.id);
+                                      if ((*kept)->role == Role::tool)
+                                        answered.push_back((*kept)->tool_call_id);
+                                    }
+                                    return ModelReply{.message = Message::assistant("TERMINATE")};
+                                  }),
+                                  {.limiter = unlimited()});
+  AssistantAgent alice({.name = "alice",
+                        .model = model,
+                        .tools = {tool("one", "", [] { return std::string("1"); }),
+                                  tool("two", "", [] { return std::string("2"); })}});
+  quiet_user().initiate_chat(alice, "hello");
+  REQUIRE(asked.size() == 2);
+  CHECK_FALSE(asked[0].empty());
+  CHECK(asked[0] != asked[1]);
+  CHECK(answered == asked);
+}
+
+TEST_CASE("a chat that goes on after a stop between call and answer begins with an answer") {
+  Simulation world;
+  std::vector<Lines> prompts;
+  std::stop_source stop;
+  AssistantAgent caller(
+      {.name = "alice",
+       .model = world.model(scripted([&](const ModelRequest& request) -> Result<ModelReply> {
+                              prompts.push_back(shown(request.messages));
+                              if (prompts.size() == 1)
+                                return ModelReply{.message = calls("t", "{}")};
+                              return ModelReply{.message = Message::assistant("TERMINATE")};
+                            }),
+                            {.limiter = unlimited()}),
+       .tools = {tool("t", "", [] { return std::string("ran"); })}});
+  const UserProxyAgent user = quiet_user();
+  Session session(world);
+  const ChatResult first =
+      user.initiate_chat(caller, "hello", {.termination = max_messages(2), .session = &session});
+  CHECK(first.transcript.back().kind == MessageKind::tool_call);
+  const ChatResult second = user.initiate_chat(caller, "go on", {.session = &session});
+  CHECK(second.stop.reason == StopReason::termination_message);
+  REQUIRE(prompts.size() == 2);
+  REQUIRE(prompts[1].size() == 5);
+  CHECK(prompts[1][3].starts_with("tool "));
+  CHECK(prompts[1][3].find("Not run") != std::string::npos);
+  CHECK(prompts[1][4] == "user user: go on");
+  CHECK(second.chat_history.size() == 5);
 }

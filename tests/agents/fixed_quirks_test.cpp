@@ -120,7 +120,8 @@ TEST_CASE("recursion: a chat of 10,000 turns is a loop") {
                         .human_input_mode = HumanInputMode::never,
                         .max_consecutive_auto_reply = 1'000'000,
                         .default_auto_reply = "b"});
-  const ChatResult longest = quiet_user("a", 9'999).initiate_chat(bob, "hello");
+  const ChatResult longest =
+      quiet_user("a", 9'999).initiate_chat(bob, "hello", {.max_messages = 30'000});
   CHECK(longest.stop.reason == StopReason::max_consecutive_auto_reply);
   CHECK(longest.transcript.size() == 20'000);
 }

@@ -126,3 +126,61 @@ TEST_CASE("a replay of a changed program stops and names the step") {
   CHECK(chat.stop.detail.find("step") != std::string::npos);
   CHECK(replayed.models == 0);
 }
+
+TEST_CASE("a condition that looks at a stop token is replayed from the recording, not the token") {
+  const auto journal = std::make_shared<MemoryJournal>();
+  std::stop_source stop;
+  Counters live;
+  const auto watched = [&](std::stop_token token) {
+    return ChatOptions{.termination = external_stop(std::move(token)) | contains("never"),
+                       .observer = Observer([&](const Event& event) {
+                         const auto* added = std::get_if<MessageAdded>(&event.data);
+                         if (added != nullptr && added->entry.kind == MessageKind::tool_result) {
+                           stop.request_stop();
+                         }
+                       })};
+  };
+  const ChatResult first = talk(journal, JournalMode::record, live, watched(stop.get_token()));
+  CHECK(first.stop.reason == StopReason::cancelled);
+  CHECK(first.stop.rule == "external_stop");
+  Counters replayed;
+  const ChatResult second =  // the token is triggered from the start
+      talk(journal, JournalMode::replay, replayed, watched(stop.get_token()));
+  CHECK(second.stop == first.stop);
+  CHECK(timed(second.transcript) == timed(first.transcript));
+  const ChatResult third =  // and here never
+      talk(journal, JournalMode::replay, replayed, watched(std::stop_source().get_token()));
+  CHECK(third.stop == first.stop);
+  CHECK(replayed.models == 0);
+}
+
+TEST_CASE("a replay charges what a tool's own model calls used, and makes none of them") {
+  const auto journal = std::make_shared<MemoryJournal>();
+  int asked = 0;
+  const auto run = [&](JournalMode mode) {
+    Simulation world;
+    Session session(world, {.id = "run", .journal = journal, .journal_mode = mode});
+    const Model inner = world.model(scripted([&](const ModelRequest&) -> Result<ModelReply> {
+                                      ++asked;
+                                      return ModelReply{.message = Message::assistant("inner")};
+                                    }),
+                                    {.limiter = unlimited()});
+    const Tool asks = tool("ask", "asks a model", [&](const ToolContext& context) {
+      return inner.complete({.messages = {store(Message::user("q"))}}, context.context)
+          ->message.text();
+    });
+    AssistantAgent alice({.name = "alice",
+                          .model = says(world, {calls("ask", "{}"), "TERMINATE"}),
+                          .tools = {asks}});
+    return quiet_user().initiate_chat(alice, "hello",
+                                      {.token_budget = 50'000, .session = &session});
+  };
+  const ChatResult first = run(JournalMode::record);
+  CHECK(asked == 1);
+  CHECK(first.calls == 3);
+  const ChatResult second = run(JournalMode::replay);
+  CHECK(asked == 1);
+  CHECK(second.calls == 3);
+  CHECK(second.usage == first.usage);
+  CHECK(second.stop == first.stop);
+}

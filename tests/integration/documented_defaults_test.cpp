@@ -16,6 +16,7 @@ TEST_CASE("the defaults of a chat are those that the README states") {
   CHECK(chat.repetition.report_after == 2);
   CHECK(chat.repetition.stop_after == 3);
   CHECK_FALSE(chat.max_turns.has_value());
+  CHECK(chat.max_messages == 10'000);
   CHECK_FALSE(chat.token_budget.has_value());
   CHECK(chat.deadline == no_deadline);
   CHECK(ToolOptions{}.max_result_bytes == 100'000);
