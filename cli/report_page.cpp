@@ -118,7 +118,7 @@ std::string calls_html(const ReportData& data) {
 std::string findings_html(const Diagnosis& diagnosis) {
   if (diagnosis.healthy()) return "<p>Healthy: nothing was refused, slow or wasted.</p>\n";
   std::string html = "<ol>\n";
-  for (const Finding& finding : diagnosis.findings) {
+  for (const Explanation& finding : diagnosis.findings) {
     html += fmt::format("<li><b>{}</b> ({:.0f} %): {}<br>Fix: <code>{}</code></li>\n",
                         to_string(finding.cause), 100 * finding.share, html_text(finding.evidence),
                         html_text(finding.fix));

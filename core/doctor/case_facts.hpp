@@ -46,23 +46,23 @@ struct CaseFacts {
   }
 };
 
-using MaybeFinding = std::optional<Finding>;
+using MaybeExplanation = std::optional<Explanation>;
 
 // One function for each cause; nullopt: it is not there.
-MaybeFinding find_billing(const CaseFacts& facts);
-MaybeFinding find_parallel_bursts(const CaseFacts& facts);
-MaybeFinding find_stacked_retries(const CaseFacts& facts);
-MaybeFinding find_foreign_consumption(const CaseFacts& facts);
+MaybeExplanation find_billing(const CaseFacts& facts);
+MaybeExplanation find_parallel_bursts(const CaseFacts& facts);
+MaybeExplanation find_stacked_retries(const CaseFacts& facts);
+MaybeExplanation find_foreign_consumption(const CaseFacts& facts);
 /// `explained`: what the other causes of refusals explain.
-MaybeFinding find_quota_too_small(const CaseFacts& facts, double explained);
-MaybeFinding find_loop(const CaseFacts& facts);
-MaybeFinding find_chatter(const CaseFacts& facts);
-MaybeFinding find_high_cap(const CaseFacts& facts);
-MaybeFinding find_speaker_selection(const CaseFacts& facts);
-MaybeFinding find_context_growth(const CaseFacts& facts);
-MaybeFinding find_long_outputs(const CaseFacts& facts);
-MaybeFinding find_cache_misses(const CaseFacts& facts);
-MaybeFinding find_slow_tool(const CaseFacts& facts);
+MaybeExplanation find_quota_too_small(const CaseFacts& facts, double explained);
+MaybeExplanation find_loop(const CaseFacts& facts);
+MaybeExplanation find_chatter(const CaseFacts& facts);
+MaybeExplanation find_high_cap(const CaseFacts& facts);
+MaybeExplanation find_speaker_selection(const CaseFacts& facts);
+MaybeExplanation find_context_growth(const CaseFacts& facts);
+MaybeExplanation find_long_outputs(const CaseFacts& facts);
+MaybeExplanation find_cache_misses(const CaseFacts& facts);
+MaybeExplanation find_slow_tool(const CaseFacts& facts);
 
 /// The value below which `part` (0 to 1) of the numbers lie; 0 of none.
 template <class Number>

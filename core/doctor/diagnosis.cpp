@@ -106,13 +106,13 @@ Diagnosis diagnose(const CaseHistory& history) {
     diagnosis.findings.push_back(std::move(*found));
   }
   std::stable_sort(diagnosis.findings.begin(), diagnosis.findings.end(),
-                   [](const Finding& a, const Finding& b) { return a.share > b.share; });
+                   [](const Explanation& a, const Explanation& b) { return a.share > b.share; });
   return diagnosis;
 }
 
 Json to_json(const Diagnosis& diagnosis) {
   Json findings = Json::array();
-  for (const Finding& finding : diagnosis.findings) {
+  for (const Explanation& finding : diagnosis.findings) {
     findings.push_back({{"cause", std::string(to_string(finding.cause))},
                         {"share", finding.share},
                         {"evidence", finding.evidence},
@@ -134,7 +134,7 @@ std::string to_string(const Diagnosis& diagnosis) {
     return text + "healthy: no cause of refusals, waits or waste was found\n";
   const char* what = diagnosis.refused > 0 ? "of the refusals" : "of what was spent";
   for (std::size_t i = 0; i < diagnosis.findings.size(); ++i) {
-    const Finding& finding = diagnosis.findings[i];
+    const Explanation& finding = diagnosis.findings[i];
     text +=
         fmt::format("\n{}. {} ({:.0f} % {})\n   {}\n   fix: {}\n", i + 1, to_string(finding.cause),
                     100 * finding.share, what, finding.evidence, finding.fix);

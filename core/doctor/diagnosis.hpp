@@ -55,7 +55,7 @@ struct CaseHistory {
 /// The history of one run of a journal, or of all runs if `run` is empty. Errors: storage.
 [[nodiscard]] Result<CaseHistory> case_history(SqliteJournal& journal, const std::string& run = {});
 
-struct Finding {
+struct Explanation {
   Cause cause{};
   /// 0 to 1: of the refusals that it explains; where none was refused, of what was spent.
   double share = 0.0;
@@ -66,10 +66,10 @@ struct Finding {
 };
 
 struct Diagnosis {
-  std::int64_t calls = 0;           ///< Answered.
-  std::int64_t attempts = 0;        ///< Sent.
-  std::int64_t refused = 0;         ///< HTTP 429.
-  std::vector<Finding> findings{};  ///< The largest share first.
+  std::int64_t calls = 0;               ///< Answered.
+  std::int64_t attempts = 0;            ///< Sent.
+  std::int64_t refused = 0;             ///< HTTP 429.
+  std::vector<Explanation> findings{};  ///< The largest share first.
 
   [[nodiscard]] bool healthy() const noexcept { return findings.empty(); }
 };

@@ -49,11 +49,11 @@ double refused_all_along(const CaseFacts& facts) {
 
 }  // namespace
 
-MaybeFinding find_billing(const CaseFacts& facts) {
+MaybeExplanation find_billing(const CaseFacts& facts) {
   if (facts.unpaid.empty()) return std::nullopt;
   const CallRecord& call = *facts.unpaid.front();
   const auto all = static_cast<double>(facts.unpaid.size() + facts.refused.size());
-  return Finding{
+  return Explanation{
       .cause = Cause::billing,
       .share = static_cast<double>(facts.unpaid.size()) / all,
       .evidence = fmt::format("{} calls were refused with {}", facts.unpaid.size(),
@@ -62,7 +62,7 @@ MaybeFinding find_billing(const CaseFacts& facts) {
       .fix = "no wait cures it: pay, or raise the spend limit of the key"};
 }
 
-MaybeFinding find_parallel_bursts(const CaseFacts& facts) {
+MaybeExplanation find_parallel_bursts(const CaseFacts& facts) {
   if (facts.refused.size() < 3 || facts.seconds <= 0) return std::nullopt;
   const double usual = static_cast<double>(facts.sent.size()) / facts.seconds;
   std::size_t in_bursts = 0;
@@ -77,7 +77,7 @@ MaybeFinding find_parallel_bursts(const CaseFacts& facts) {
   if (share < few || refused_all_along(facts) > 0.6) return std::nullopt;
   const double carried = static_cast<double>(facts.answered.size()) / facts.seconds;
   const double slots = std::max(1.0, std::floor(carried * mean_latency(facts.answered)));
-  return Finding{
+  return Explanation{
       .cause = Cause::parallel_bursts,
       .share = share,
       .evidence = fmt::format("{} of {} refusals came within a second of a burst of starts (up to "
@@ -90,7 +90,7 @@ MaybeFinding find_parallel_bursts(const CaseFacts& facts) {
                          slots, carried, mean_latency(facts.answered))};
 }
 
-MaybeFinding find_stacked_retries(const CaseFacts& facts) {
+MaybeExplanation find_stacked_retries(const CaseFacts& facts) {
   if (facts.refused.empty()) return std::nullopt;
   struct Request {
     std::set<std::uint64_t> calls{};
@@ -115,20 +115,20 @@ MaybeFinding find_stacked_retries(const CaseFacts& facts) {
   const double attempts = static_cast<double>(facts.sent.size()) /
                           static_cast<double>(std::max<std::size_t>(1, requests.size()));
   if (share < few || attempts < 2) return std::nullopt;
-  return Finding{.cause = Cause::stacked_retries,
-                 .share = share,
-                 .evidence = fmt::format(
-                     "{} of {} refusals were of requests that had been given up and were asked "
-                     "again; {:.1f} attempts a request",
-                     again, facts.refused.size(), attempts),
-                 .option = "max_attempts of retry",
-                 .value = 4,
-                 .fix =
-                     "take out the retry around the model: its own (max_attempts = 4) waits as "
-                     "the provider asks"};
+  return Explanation{.cause = Cause::stacked_retries,
+                     .share = share,
+                     .evidence = fmt::format(
+                         "{} of {} refusals were of requests that had been given up and were asked "
+                         "again; {:.1f} attempts a request",
+                         again, facts.refused.size(), attempts),
+                     .option = "max_attempts of retry",
+                     .value = 4,
+                     .fix =
+                         "take out the retry around the model: its own (max_attempts = 4) waits as "
+                         "the provider asks"};
 }
 
-MaybeFinding find_foreign_consumption(const CaseFacts& facts) {
+MaybeExplanation find_foreign_consumption(const CaseFacts& facts) {
   // For each key, answers in the order in which they came: what is left may only fall by what we
   // sent in between.
   std::map<std::string_view, CallList> keys;
@@ -156,7 +156,7 @@ MaybeFinding find_foreign_consumption(const CaseFacts& facts) {
   const double share = static_cast<double>(foreign) / static_cast<double>(foreign + ours);
   if (share < 0.25 || facts.refused.empty()) return std::nullopt;
   const double rest = std::floor(static_cast<double>(limit) * (1 - share));
-  return Finding{
+  return Explanation{
       .cause = Cause::foreign_consumption,
       .share = std::min(1.0, 0.5 + share / 2),
       .evidence = fmt::format("while {} requests were ours, the provider counted {} more: {:.0f} % "
@@ -169,7 +169,7 @@ MaybeFinding find_foreign_consumption(const CaseFacts& facts) {
                          rest, limit)};
 }
 
-MaybeFinding find_quota_too_small(const CaseFacts& facts, double explained) {
+MaybeExplanation find_quota_too_small(const CaseFacts& facts, double explained) {
   if (facts.seconds <= 0 || facts.answered.empty()) return std::nullopt;
   double waited = 0;
   double worked = 0;
@@ -191,7 +191,7 @@ MaybeFinding find_quota_too_small(const CaseFacts& facts, double explained) {
                     static_cast<double>(facts.answered.size())
               : 1 + waited / (waited + worked);
   const double wanted = std::ceil(1.2 * served * std::max(1.0, factor));
-  return Finding{
+  return Explanation{
       .cause = Cause::quota_too_small,
       .share = share,
       .evidence = fmt::format("{:.0f} calls a minute were answered; {} were refused from end to "

@@ -64,7 +64,7 @@ Ends ends_of(const CaseFacts& facts) {
 
 }  // namespace
 
-MaybeFinding find_loop(const CaseFacts& facts) {
+MaybeExplanation find_loop(const CaseFacts& facts) {
   std::size_t repeated = 0;
   std::size_t looping = 0;
   std::size_t first = 0;
@@ -77,7 +77,7 @@ MaybeFinding find_loop(const CaseFacts& facts) {
   }
   const double excess = ratio(repeated, facts.answered.size());
   if (excess < little) return std::nullopt;
-  return Finding{
+  return Explanation{
       .cause = Cause::loop,
       .share = facts.explained(excess),
       .evidence = fmt::format("{} of {} answers had been given before in the same chat, in {} "
@@ -89,7 +89,7 @@ MaybeFinding find_loop(const CaseFacts& facts) {
                          first + 2)};
 }
 
-MaybeFinding find_chatter(const CaseFacts& facts) {
+MaybeExplanation find_chatter(const CaseFacts& facts) {
   const Ends ends = ends_of(facts);
   const std::size_t all = ends.by_cap.size() + ends.by_themselves.size();
   if (all == 0 || ratio(ends.by_cap.size(), all) < 0.6) return std::nullopt;
@@ -102,7 +102,7 @@ MaybeFinding find_chatter(const CaseFacts& facts) {
   const double excess = std::max(
       0.0, ratio(static_cast<double>(calls) - needed, static_cast<double>(facts.answered.size())));
   if (excess < little) return std::nullopt;
-  return Finding{
+  return Explanation{
       .cause = Cause::chatter,
       .share = facts.explained(std::min(1.0, excess)),
       .evidence = fmt::format("{} of {} chats were ended by a cap, after {} calls, and by nothing "
@@ -115,7 +115,7 @@ MaybeFinding find_chatter(const CaseFacts& facts) {
                          (usual + 1) / 2)};
 }
 
-MaybeFinding find_high_cap(const CaseFacts& facts) {
+MaybeExplanation find_high_cap(const CaseFacts& facts) {
   const Ends ends = ends_of(facts);
   const std::size_t all = ends.by_cap.size() + ends.by_themselves.size();
   if (ends.by_cap.empty() || ratio(ends.by_cap.size(), all) >= 0.6) return std::nullopt;
@@ -126,7 +126,7 @@ MaybeFinding find_high_cap(const CaseFacts& facts) {
       ratio(static_cast<double>(excess), static_cast<double>(facts.answered.size()));
   if (share < little || quantile(ends.by_cap, 0.5) < 3 * needed) return std::nullopt;
   const auto cap = static_cast<std::int64_t>(std::ceil(1.5 * static_cast<double>(needed)));
-  return Finding{
+  return Explanation{
       .cause = Cause::high_cap,
       .share = facts.explained(share),
       .evidence = fmt::format("{} of {} chats ran into their cap after {} calls; those "
@@ -137,7 +137,7 @@ MaybeFinding find_high_cap(const CaseFacts& facts) {
       .fix = fmt::format("max_turns = {} (or max_consecutive_auto_reply)", cap)};
 }
 
-MaybeFinding find_speaker_selection(const CaseFacts& facts) {
+MaybeExplanation find_speaker_selection(const CaseFacts& facts) {
   CallList choosing;
   CallList speaking;
   for (const CallRecord* call : facts.answered) {
@@ -146,19 +146,20 @@ MaybeFinding find_speaker_selection(const CaseFacts& facts) {
   const double excess = std::max(ratio(tokens_of(choosing), tokens_of(facts.answered)),
                                  ratio(choosing.size(), facts.answered.size()));
   if (choosing.size() < 3 || excess < 0.45) return std::nullopt;
-  return Finding{.cause = Cause::speaker_selection,
-                 .share = facts.explained(excess),
-                 .evidence = fmt::format("{} of {} calls, {} of {} tokens, were spent on choosing "
-                                         "who speaks",
-                                         choosing.size(), facts.answered.size(),
-                                         tokens_of(choosing), tokens_of(facts.answered)),
-                 .option = "speaker_selection_method",
-                 .fix =
-                     "speaker_selection_method = round_robin (or your own function), or a "
-                     "smaller model that chooses"};
+  return Explanation{
+      .cause = Cause::speaker_selection,
+      .share = facts.explained(excess),
+      .evidence = fmt::format("{} of {} calls, {} of {} tokens, were spent on choosing "
+                              "who speaks",
+                              choosing.size(), facts.answered.size(), tokens_of(choosing),
+                              tokens_of(facts.answered)),
+      .option = "speaker_selection_method",
+      .fix =
+          "speaker_selection_method = round_robin (or your own function), or a "
+          "smaller model that chooses"};
 }
 
-MaybeFinding find_context_growth(const CaseFacts& facts) {
+MaybeExplanation find_context_growth(const CaseFacts& facts) {
   double excess = 0;
   double growth = 0;
   std::vector<std::int64_t> early;
@@ -181,7 +182,7 @@ MaybeFinding find_context_growth(const CaseFacts& facts) {
   const double share = ratio(excess, static_cast<double>(tokens_of(facts.answered)));
   if (share < little) return std::nullopt;
   const std::int64_t keep = quantile(early, 0.5);
-  return Finding{
+  return Explanation{
       .cause = Cause::context_growth,
       .share = facts.explained_by_tokens(share),
       .evidence = fmt::format("prompts grew up to {:.0f} times within a chat; {:.0f} % of all "
@@ -192,7 +193,7 @@ MaybeFinding find_context_growth(const CaseFacts& facts) {
       .fix = fmt::format("transforms = {{token_limiter({{.max_tokens = {}}})}}", keep)};
 }
 
-MaybeFinding find_long_outputs(const CaseFacts& facts) {
+MaybeExplanation find_long_outputs(const CaseFacts& facts) {
   std::int64_t reserved = 0;
   std::int64_t used = 0;
   std::int64_t input = 0;
@@ -210,7 +211,7 @@ MaybeFinding find_long_outputs(const CaseFacts& facts) {
   if (excess < 0.5) return std::nullopt;
   const auto cap = static_cast<std::int64_t>(
       std::ceil(1.25 * static_cast<double>(std::max<std::int64_t>(1, quantile(outputs, 0.95)))));
-  return Finding{
+  return Explanation{
       .cause = Cause::long_outputs,
       .share = facts.explained_by_tokens(excess),
       .evidence = fmt::format("{} tokens of output are asked for and {} used ({} at the 95th "
@@ -221,7 +222,7 @@ MaybeFinding find_long_outputs(const CaseFacts& facts) {
       .fix = fmt::format("sampling.max_output_tokens = {}", cap)};
 }
 
-MaybeFinding find_cache_misses(const CaseFacts& facts) {
+MaybeExplanation find_cache_misses(const CaseFacts& facts) {
   std::map<std::pair<std::string_view, std::string_view>, int> seen;
   std::size_t again = 0;
   for (const CallRecord* call : facts.answered) {
@@ -230,7 +231,7 @@ MaybeFinding find_cache_misses(const CaseFacts& facts) {
   }
   const double excess = ratio(again, facts.answered.size());
   if (again < 3 || excess < little) return std::nullopt;
-  return Finding{
+  return Explanation{
       .cause = Cause::cache_misses,
       .share = facts.explained(excess),
       .evidence = fmt::format("{} of {} answered requests had been answered before, word "
@@ -240,7 +241,7 @@ MaybeFinding find_cache_misses(const CaseFacts& facts) {
       .fix = "give the model a cache: an identical request is then answered from it"};
 }
 
-MaybeFinding find_slow_tool(const CaseFacts& facts) {
+MaybeExplanation find_slow_tool(const CaseFacts& facts) {
   double model = 0;
   for (const CallRecord* call : facts.sent) model += in_seconds(call->latency + call->queue_wait);
   double all = 0;
@@ -259,7 +260,7 @@ MaybeFinding find_slow_tool(const CaseFacts& facts) {
     longest = std::max(longest, sum);
   }
   const double limit = std::ceil(1.5 * in_seconds(quantile(tools[slowest], 0.5)));
-  return Finding{
+  return Explanation{
       .cause = Cause::slow_tool,
       .share = facts.refused.empty() ? ratio(all, all + model) : 0.0,
       .evidence = fmt::format("{:.1f} s went into tools ({:.1f} s of it into {}, {} runs) and "

@@ -44,8 +44,9 @@ class SqliteStatement {
   friend class SqliteFile;
   SqliteStatement(SqliteFile& file, sqlite3_stmt* statement)
       : file_(&file), statement_(statement) {}
-  SqliteFile* file_ = nullptr;
-  sqlite3_stmt* statement_ = nullptr;
+  // Unused where the library is built without SQLite.
+  [[maybe_unused]] SqliteFile* file_ = nullptr;
+  [[maybe_unused]] sqlite3_stmt* statement_ = nullptr;
 };
 
 /// One connection to an SQLite database. The only place that knows SQLite's interface. Errors are
@@ -77,8 +78,8 @@ class SqliteFile {
   tl::unexpected<Error> failed(int code);
 
   std::string path_;
-  Duration busy_timeout_{};
-  sqlite3* connection_ = nullptr;
+  [[maybe_unused]] Duration busy_timeout_{};
+  [[maybe_unused]] sqlite3* connection_ = nullptr;
   SqliteFailure failure_ = SqliteFailure::none;
 };
 
