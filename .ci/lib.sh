@@ -10,7 +10,8 @@ export CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1
 packages_to_build=(
   ccache cmake g++ ninja-build pkgconf
   doctest-dev libboost-context1.81-dev libboost1.81-dev libcli11-dev libcurl4-openssl-dev
-  libexpected-dev libfmt-dev libre2-dev libsimdjson-dev libsqlite3-dev libssl-dev nlohmann-json3-dev
+  libexpected-dev libfmt-dev libhiredis-dev libre2-dev libsimdjson-dev libsqlite3-dev libssl-dev
+  nlohmann-json3-dev redis-server
 )
 packages_to_check=(clang-14 clang-format-14 universal-ctags)
 

@@ -10,6 +10,7 @@
 #include "chat_command.hpp"
 #include "doctor_command.hpp"
 #include "ledger_command.hpp"
+#include "limits_command.hpp"
 #include "provider_command.hpp"
 #include "replay_command.hpp"
 #include "report_command.hpp"
@@ -26,6 +27,7 @@ int main(int argc, char** argv) {
       {"provider", moderato::add_provider_command(program)},
       {"resume", moderato::add_resume_command(program)},
       {"ledger", moderato::add_ledger_command(program)},
+      {"limits", moderato::add_limits_command(program)},
       {"doctor", moderato::add_doctor_command(program)},
       {"report", moderato::add_report_command(program)},
       {"replay", moderato::add_replay_command(program)},

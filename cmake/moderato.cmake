@@ -68,14 +68,17 @@ function(moderato_library name)
 endfunction()
 
 # moderato_part(limiter FOLDERS limiter limiter/backends LINK …): an object library, a part of a module
-# that tests may link alone.
+# that tests may link alone. EXCLUDE: a pattern of files to leave out.
 function(moderato_part name)
-  cmake_parse_arguments(ARG "" "" "FOLDERS;LINK" ${ARGN})
+  cmake_parse_arguments(ARG "" "EXCLUDE" "FOLDERS;LINK" ${ARGN})
   set(sources)
   foreach(folder IN LISTS ARG_FOLDERS)
     file(GLOB found CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*.cpp")
     list(APPEND sources ${found})
   endforeach()
+  if(ARG_EXCLUDE)
+    list(FILTER sources EXCLUDE REGEX "${ARG_EXCLUDE}")
+  endif()
   if(NOT sources)
     file(TOUCH "${CMAKE_CURRENT_BINARY_DIR}/empty.cpp")
     set(sources "${CMAKE_CURRENT_BINARY_DIR}/empty.cpp")

@@ -159,6 +159,7 @@ void Arbiter::waits(Instant now, Holder place, const Ticket& ticket, const Ask& 
   if (place.ticket == 0) return;
   const Instant expires = (until == Instant::max() ? now : std::max(until, now)) + patience;
   if (Waiting* own = find(place)) {
+    own->until = until;
     own->expires = expires;
     own->callers = ticket.callers;
     own->queued = ticket.queued;
@@ -175,6 +176,7 @@ void Arbiter::waits(Instant now, Holder place, const Ticket& ticket, const Ask& 
                                .callers = ticket.callers,
                                .queued = ticket.queued,
                                .ask = ask,
+                               .until = until,
                                .expires = expires};
   set_finish(place, ticket.flow, start + length);
 }
@@ -196,6 +198,20 @@ void Arbiter::drop_owner(std::uint64_t owner) noexcept {
   for (std::size_t i = flow_count_; i-- > 0;) {
     if (flows_[i].owner == owner) flows_[i] = flows_[--flow_count_];
   }
+}
+
+std::optional<Arbiter::First> Arbiter::first(Instant now) const noexcept {
+  const Waiting* found = nullptr;
+  for (std::size_t i = 0; i < ticket_count_; ++i) {
+    const Waiting& other = tickets_[i];
+    if (other.expires <= now) continue;
+    if (found == nullptr || other.start < found->start ||
+        (other.start == found->start && other.arrival < found->arrival)) {
+      found = &other;
+    }
+  }
+  if (found == nullptr) return std::nullopt;
+  return First{.place = found->place, .ask = found->ask, .until = found->until};
 }
 
 std::size_t Arbiter::waiting(Instant now) const noexcept {

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include <moderato/core/time.hpp>
 #include <moderato/llm/limiter/ask.hpp>
@@ -51,6 +52,13 @@ class Arbiter {
   /// The owner's part of the flow's waiting calls.
   [[nodiscard]] double share(Holder place, const Ticket& ticket) const noexcept;
 
+  /// The waiting call with the earliest start.
+  struct First {
+    Holder place{};
+    Ask ask{};
+    Instant until{};  ///< When it was told to come again; Instant::max(): when it is called.
+  };
+  [[nodiscard]] std::optional<First> first(Instant now) const noexcept;
   /// Live tickets.
   [[nodiscard]] std::size_t waiting(Instant now) const noexcept;
   /// False for bytes that never were an Arbiter.
@@ -69,6 +77,7 @@ class Arbiter {
     std::uint32_t callers = 1;
     std::uint32_t queued = 1;
     Ask ask{};
+    Instant until{};
     Instant expires{};
   };
   struct Flow {

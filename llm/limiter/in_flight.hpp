@@ -34,6 +34,10 @@ class InFlight {
   void open_all() noexcept {
     if (adaptive_ && cut_after_ == 0) slots_ = max_slots_;
   }
+  /// At most so many slots (0: says nothing).
+  void tighten(std::int64_t slots) noexcept {
+    if (slots > 0 && (slots_ == 0 || slots < slots_)) slots_ = slots;
+  }
   /// Calls of a process that has died: their slots are free.
   void drop(std::int64_t calls) noexcept { count_ = calls < count_ ? count_ - calls : 0; }
   /// The provider refused the call `id`. Calls that were under way at the last cut cut no further.

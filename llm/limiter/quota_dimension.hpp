@@ -98,6 +98,11 @@ class QuotaDimension {
 
   /// The provider's limit is this now: lower at once, raised at most to a stated one.
   void adopt_limit(std::int64_t limit) noexcept;
+  /// Its stated limit is at most this.
+  void tighten(std::int64_t limit) noexcept {
+    rule_.limit = std::min(rule_.limit, limit);
+    adopt_limit(std::min(limit_, limit));
+  }
   /// A header about this dimension: adopts the limit, notices a misjudged period, and counts proof
   /// that the provider's bucket really holds a full minute, which makes a learnt limit's burst 50
   /// s.

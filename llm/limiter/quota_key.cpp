@@ -56,6 +56,21 @@ QuotaKey::QuotaKey(const QuotaRules& rules)
   }
 }
 
+void QuotaKey::tighten(const QuotaRules& rules) noexcept {
+  for (const auto& rule : rules.dimensions) {
+    const auto all = dimensions();
+    const auto same = std::find_if(all.begin(), all.end(), [&](const QuotaDimension& dimension) {
+      return dimension.rule().unit == rule.unit && dimension.period() == rule.period;
+    });
+    if (same != all.end()) {
+      same->tighten(rule.limit);
+    } else if (dimension_count_ < max_quota_dimensions) {
+      dimensions_[dimension_count_++] = QuotaDimension(rule);
+    }
+  }
+  in_flight_.tighten(rules.slots);
+}
+
 Ask QuotaKey::weigh(const Ask& ask) const noexcept {
   Ask weighed = ask;
   weighed.output_tokens *= settings_.output_weight;

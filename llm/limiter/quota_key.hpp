@@ -45,6 +45,8 @@ class QuotaKey {
   /// What a call needs in the provider's own units (see ChargeBasis): the limits are charged with
   /// this.
   [[nodiscard]] Ask weigh(const Ask& ask) const noexcept;
+  /// What an attempt that took `ask` (weighed) is charged in the end.
+  [[nodiscard]] Ask charge_for(const Ask& ask, const Outcome& outcome) const noexcept;
   /// The longest time of quota that a call takes in any dimension: its size for fairness. At least
   /// 1 ns.
   [[nodiscard]] Duration dominant_share(const Ask& ask) const noexcept;
@@ -57,6 +59,22 @@ class QuotaKey {
   /// Charges what really happened, learns what the provider said, moves the key's state.
   std::optional<KeyChange> settle(Instant now, const Granted& grant, const Ask& ask,
                                   const Outcome& outcome);
+  /// Somebody else states this quota for the same key: of each limit the lower counts.
+  void tighten(const QuotaRules& rules) noexcept;
+  /// Nothing may go at once: whatever waits is paced from the start.
+  void drain(Instant now) noexcept {
+    for (auto& dimension : dimensions()) dimension.drain(now);
+  }
+  /// For a backend that keeps the levels elsewhere and the state machine here.
+  [[nodiscard]] KeyState& state() noexcept { return state_; }
+  [[nodiscard]] const KeyState& state() const noexcept { return state_; }
+  /// The provider gives back what a finished call did not use.
+  [[nodiscard]] Settles settles() const noexcept { return settings_.settles; }
+  [[nodiscard]] std::int64_t remaining_rounded_by() const noexcept {
+    return settings_.remaining_rounded_by;
+  }
+  /// No slot is free.
+  [[nodiscard]] bool slots_full() const noexcept { return in_flight_.full(); }
   [[nodiscard]] bool take_retry(Instant now) noexcept { return retries_.take(now); }
   /// Calls in flight of a process that has died: their slots come back, what they took stays taken.
   void drop_in_flight(std::int64_t calls) noexcept { in_flight_.drop(calls); }
@@ -66,6 +84,10 @@ class QuotaKey {
   [[nodiscard]] KeySnapshot snapshot(Instant now) const;
   /// "60 requests/min, 90000 tokens/min, 8 in flight".
   [[nodiscard]] std::string describe() const;
+  /// The bytes from the start that mean anything: whoever copies them has copied the key.
+  [[nodiscard]] std::size_t bytes_used() const noexcept {
+    return sizeof(*this) - (max_quota_dimensions - dimensions().size()) * sizeof(QuotaDimension);
+  }
   /// False for bytes that never were a QuotaKey.
   [[nodiscard]] bool valid() const noexcept { return dimension_count_ <= max_quota_dimensions; }
 
@@ -91,7 +113,6 @@ class QuotaKey {
   [[nodiscard]] std::span<const QuotaDimension> dimensions() const noexcept {
     return {dimensions_.data(), std::min(dimension_count_, max_quota_dimensions)};
   }
-  [[nodiscard]] Ask charge_for(const Ask& ask, const Outcome& outcome) const noexcept;
   [[nodiscard]] bool knows_rates() const noexcept { return dimension_count_ > 0; }
 
   // quota_learning.cpp: what responses say.
@@ -107,7 +128,6 @@ class QuotaKey {
                       Duration period);
 
   Settings settings_{};
-  std::array<QuotaDimension, max_quota_dimensions> dimensions_{};
   std::size_t dimension_count_ = 0;
   InFlight in_flight_;
   KeyState state_;
@@ -117,6 +137,7 @@ class QuotaKey {
   std::uint64_t newest_id_ = 0;
   std::uint64_t rejections_ = 0;
   Ask charged_{.requests = 0};  // sum of all charges and refunds so far
+  std::array<QuotaDimension, max_quota_dimensions> dimensions_{};  // last: see bytes_used()
 };
 static_assert(std::is_trivially_copyable_v<QuotaKey>);
 

@@ -1,0 +1,15 @@
+#pragma once
+
+// Private header of the library: not installed.
+
+#include <string>
+
+namespace moderato {
+
+/// Lua scripts that Redis runs as one step each. KEYS: the state, the tickets. What they take and
+/// give is written at their heads in redis_scripts.cpp. They hold the arithmetic and nothing else:
+/// what a response means is worked out by whoever got it.
+[[nodiscard]] std::string redis_acquire_script();
+[[nodiscard]] std::string redis_tell_script();
+
+}  // namespace moderato
