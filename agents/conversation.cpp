@@ -82,9 +82,6 @@ Stop Conversation::exchange(const ConversableAgent& first, const ConversableAgen
   const ConversableAgent* speaker = &first;
   const ConversableAgent* listener = &second;
   Message message = std::move(opening);
-  const bool answers = message.role == Role::tool || message.role == Role::function ||
-                       !message.tool_responses.empty();
-  if (!answers) answer_open_calls(first, second);
   Stop after{};  // ends the chat once the message has been said
   for (std::int64_t said = 1;; ++said) {
     if (Stop stop = deliver(*speaker, *listener, std::move(message), kind)) return stop;
@@ -161,31 +158,6 @@ void Conversation::keep(const ConversableAgent& from, const ConversableAgent& to
                          .at = Instant{session_.effects().session_time()}});
   session_.transcript().push_back(transcript_.back());
   if (!options_.silent) notify([&] { return MessageAdded{transcript_.back()}; });
-}
-
-// A stop between a call and its answer leaves a history that providers refuse. Where the talk goes
-// on, whoever was asked says that nothing was run.
-void Conversation::answer_open_calls(const ConversableAgent& first,
-                                     const ConversableAgent& second) {
-  const MessageList& history = party(first).with(&second).history;
-  if (history.empty() || !(*history.back())->has_calls()) return;
-  const Message& open = **history.back();
-  const std::string why = "Not run: the conversation was stopped before.";
-  const Transcript& all = session_.transcript();
-  const auto said = std::find_if(all.rbegin(), all.rend(), [&](const TranscriptEntry& entry) {
-    return entry.message == history.back();
-  });
-  const bool first_called = said != all.rend() && said->speaker == first.name();
-  const ConversableAgent& answering = first_called ? second : first;
-  Message answer{.role = Role::tool, .content = why};
-  if (open.function_call) {
-    answer.role = Role::function;
-    answer.name = open.function_call->name;
-  }
-  for (const ToolCall& call : open.tool_calls) {
-    answer.tool_responses.push_back({.tool_call_id = call.id, .content = why});
-  }
-  keep(answering, first_called ? first : second, std::move(answer), MessageKind::tool_result);
 }
 
 Reply Conversation::generate_reply(PartyState& self, const ConversableAgent* sender,

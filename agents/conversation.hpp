@@ -98,7 +98,6 @@ class Conversation {
   /// Stores a message on both sides and announces it.
   void keep(const ConversableAgent& from, const ConversableAgent& to, Message message,
             MessageKind kind);
-  void answer_open_calls(const ConversableAgent& first, const ConversableAgent& second);
   Reply first_final_reply(Turn& turn, std::span<const BuiltInReply> exclude);
   Reply built_in_reply(BuiltInReply built_in, Turn& turn);
   Stop apply_reply_hooks(const Turn& turn, MessageList& changed);

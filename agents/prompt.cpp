@@ -20,6 +20,24 @@ MessagePtr unrolled(const ToolResponse& response) {
                        .tool_call_id = response.tool_call_id});
 }
 
+// A stop between a call and its answer leaves a history that providers refuse when the talk goes
+// on. The history stays as it was; a model is told that nothing was run.
+void answer_open_calls(MessageList& prompt, const Message& next) {
+  if (prompt.empty() || !(*prompt.back())->has_calls()) return;
+  if (next.role == Role::tool || next.role == Role::function || !next.tool_responses.empty()) {
+    return;
+  }
+  const MessagePtr open = prompt.back();
+  const std::string why = "Not run: the conversation was stopped before.";
+  for (const ToolCall& call : (*open)->tool_calls) {
+    prompt.push_back(unrolled({.tool_call_id = call.id, .content = why}));
+  }
+  if ((*open)->function_call) {
+    prompt.push_back(store(
+        Message{.role = Role::function, .content = why, .name = (*open)->function_call->name}));
+  }
+}
+
 bool starts_character(char byte) {
   return (static_cast<unsigned char>(byte) & 0xC0U) != 0x80U;
 }
@@ -50,6 +68,7 @@ void give_call_ids(Message& message, std::size_t number) {
 void append_unrolled(MessageList& prompt, const MessagePtr& kept, bool fill_templates,
                      const Json* values) {
   const Message& message = **kept;
+  answer_open_calls(prompt, message);
   for (const ToolResponse& response : message.tool_responses) prompt.push_back(unrolled(response));
   if (!message.tool_responses.empty() && message.role == Role::tool) return;
 
