@@ -57,6 +57,21 @@ void count(Tally& tally, const std::string& id, const Value& tags,
   }
 }
 
+// Some request of the recording has a call that the message after it does not answer.
+bool sends_open_calls(const Value& expected) {
+  for (const Value& call : expected.value("model_calls", Value::array())) {
+    const Value messages = call.value("messages", Value::array());
+    for (std::size_t i = 0; i + 1 < messages.size(); ++i) {
+      const Value& message = messages[i];
+      const bool calls = !message.value("tool_calls", Value()).empty() ||
+                         !message.value("function_call", Value()).empty();
+      const std::string next = messages[i + 1].value("role", std::string());
+      if (calls && next != "tool" && next != "function") return true;
+    }
+  }
+  return false;
+}
+
 void run_vector(Tally& tally, const Value& vector) {
   const std::string id = vector.at("id");
   if (const auto part = unsupported_part(vector.at("scenario"))) {
@@ -72,6 +87,7 @@ void run_vector(Tally& tally, const Value& vector) {
     tags.insert(tags.end(), fixed.begin(), fixed.end());
     const bool expected_some = drop_ignored_fields(expected);
     if (drop_ignored_fields(observed) || expected_some) ++tally.ignored_fields;
+    if (sends_open_calls(expected)) tags.push_back("open-call-in-request");
     difference = first_difference(expected, observed, loose);
   } catch (const std::exception& error) {
     difference = fmt::format("the runner failed: {}", error.what());

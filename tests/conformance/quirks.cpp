@@ -20,6 +20,8 @@ constexpr std::array table{
     Quirk{"hook-changes-stored-message", fixed, "the hook works on a copy, for one reply"},
     Quirk{"context-removed-from-stored-message", fixed,
           "a stored message keeps its `context`, and is filled from it in every later request"},
+    Quirk{"open-call-in-request", fixed,
+          "a call that was never answered gets an answer: providers refuse the request without"},
     Quirk{"python-crash", fixed, "a clean error or a sensible result"},
     // Sequences and nested chats.
     Quirk{"results-share-one-history", fixed, "a result owns its history"},
