@@ -64,7 +64,7 @@ MessageList newest_that_fit(const Model& model, const ModelRequest& bare, const 
 }  // namespace
 
 // The prompt is kept with the dialogue and lent to the request: a turn appends what was said since,
-// and neither copies nor serialises the history again.
+// and neither copies nor serialises nor weighs the history again.
 Reply Conversation::model_reply(Turn& turn) {
   const ConversableAgent& agent = turn.self.agent;
   if (!agent.model()) return Reply::pass();
@@ -80,6 +80,7 @@ Reply Conversation::model_reply(Turn& turn) {
   } else {
     update_prompt(turn.self, turn.dialogue);
     request.messages = std::move(turn.dialogue.prompt);
+    request.memory = &turn.dialogue.memory;
   }
   auto answer = complete_within_window(turn.self, request, context(agent.name(), Purpose::reply));
   Reply closing;

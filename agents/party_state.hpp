@@ -28,11 +28,13 @@ struct Dialogue {
   /// Kept from turn to turn, so that a turn costs what it adds.
   MessageList prompt{};
   std::size_t prepared = 0;
+  PromptMemory memory{};  ///< Of `prompt`.
 
   void forget() {
     history.clear();
     prompt.clear();
     prepared = 0;
+    memory = {};
   }
 };
 

@@ -3,23 +3,25 @@
 // Private header of the library: not installed.
 
 #include <atomic>
-#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <typeindex>
 #include <unordered_map>
 #include <vector>
 
 #include <moderato/core/fiber.hpp>
+#include <moderato/core/poller.hpp>
 #include <moderato/core/timer_queue.hpp>
 
 namespace moderato {
 
-/// One event loop: a thread's fibers, their sleepers, and Asio's io_context under them. Fibers
+/// One event loop: a thread's fibers, their sleepers, and what watches sockets under them. Fibers
 /// never leave their loop, so nothing here is locked except the inbox.
 class Loop {
  public:
@@ -41,7 +43,9 @@ class Loop {
   /// The fiber that is running on this thread; null outside fibers.
   [[nodiscard]] static Fiber* current_fiber() noexcept;
 
+  /// For Asio's operations. Only the loop's thread may give it work: others use post().
   [[nodiscard]] boost::asio::io_context& io() noexcept { return io_; }
+  [[nodiscard]] Poller& poller() noexcept { return poller_; }
   [[nodiscard]] RuntimeCore& core() noexcept { return core_; }
 
   /// Runs `job` on the loop's thread, outside fibers. Thread safe.
@@ -118,18 +122,20 @@ class Loop {
   void finish(Fiber& fiber);
   Fiber& next_ready();
   bool fire_timers();
+  [[nodiscard]] bool asio_is_idle();
+  bool poll_io();
   void wait_for_io();
+  void wait_in_asio(Instant until);
   bool advance_time(Instant limit);
   void wait_for_workers();
-  void arm_timer(Instant at);
   [[noreturn]] void report_deadlock() const;
 
   RuntimeCore& core_;
   const Options options_;
   boost::asio::io_context io_{1};
-  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
-  boost::asio::steady_timer timer_;
-  Instant armed_ = no_deadline;
+  std::optional<boost::asio::posix::stream_descriptor> poller_in_asio_;
+  boost::asio::steady_timer timer_;  // for waits in Asio
+  Poller poller_;
 
   FiberStackPool stacks_;
   TimerQueue timers_;

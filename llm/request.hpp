@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -42,6 +43,49 @@ struct Sampling {
   Json extra{};
 };
 
+/// How far a list of messages has been read.
+struct PromptMark {
+  MessagePtr first{};
+  MessagePtr last{};
+  std::size_t messages = 0;
+
+  /// True if the list is the one that was read, or that one and more.
+  [[nodiscard]] bool begins(const MessageList& list) const noexcept {
+    return messages > 0 && messages <= list.size() && list.front() == first &&
+           list[messages - 1] == last;
+  }
+  void set(const MessageList& list) {
+    messages = list.size();
+    first = list.empty() ? nullptr : list.front();
+    last = list.empty() ? nullptr : list.back();
+  }
+};
+
+/// What the parts of a model keep of a list of messages that only grows, so that a call costs what
+/// was added since the last one, however long the list is. Owned by whoever owns the list. One call
+/// at a time may use it; its contents are the model's affair.
+struct PromptMemory {
+  struct Size {
+    std::uint64_t identity = 0;
+    std::int64_t text_bytes = 0;
+    std::int64_t expected_fixed = 0;
+    std::int64_t bound_fixed = 0;
+  };
+  /// The list as it was measured last, and the longest part of it whose tokens were known then.
+  PromptMark measured{};
+  std::uint64_t start = 0;  ///< Identity of what comes before the messages.
+  Size whole{};
+  Size known{};
+  std::int64_t known_tokens = 0;
+  std::size_t known_messages = 0;
+
+  /// The last request's body, up to and with the newest message in its first `body_bytes`.
+  PromptMark written{};
+  const void* dialect = nullptr;
+  std::string body{};
+  std::size_t body_bytes = 0;
+};
+
 /// What to ask a model.
 struct ModelRequest {
   MessageList messages{};
@@ -53,6 +97,9 @@ struct ModelRequest {
   bool stream = false;
   /// Allows a retry after pieces have already been given to on_delta (they start again).
   bool retry_after_first_token = false;
+
+  /// The memory of `messages`, lent for the call; null: nothing is kept.
+  PromptMemory* memory = nullptr;
 
   [[nodiscard]] bool streamed() const noexcept { return stream || on_delta; }
 };

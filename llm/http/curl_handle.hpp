@@ -17,9 +17,14 @@ namespace moderato {
 
 class CurlPump;
 
-/// Checks that libcurl can be asked for the URL and that doing so is safe; a configuration error
-/// says what is wrong with it.
-[[nodiscard]] Result<void> check_url(const std::string& url);
+struct FreeUrl {
+  void operator()(CURLU* url) const noexcept { curl_url_cleanup(url); }
+};
+using ParsedUrl = std::unique_ptr<CURLU, FreeUrl>;
+
+/// Takes the URL apart, and checks that libcurl can be asked for it and that doing so is safe; a
+/// configuration error says what is wrong with it.
+[[nodiscard]] Result<ParsedUrl> parse_url(const std::string& url);
 
 /// The same for a proxy (empty and "environment" are fine). The text does not show it: it may carry
 /// a password.
@@ -74,6 +79,7 @@ class CurlHandle {
   std::array<char, CURL_ERROR_SIZE> error_text_{};
 
   std::string url_;
+  ParsedUrl parsed_url_;
   std::string method_;
   std::string ca_file_;
   std::string proxy_ = "?";     // not set yet

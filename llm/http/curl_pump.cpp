@@ -6,11 +6,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <boost/asio/post.hpp>
-#include <cerrno>
 #include <new>
 #include <stdexcept>
+#include <utility>
 
 #include <moderato/core/runtime_core.hpp>
 
@@ -26,11 +24,9 @@
 // kept connections of the first shards busy when load falls. Names and TLS sessions are shared
 // among the shards, connections are not.
 //
-// One descriptor. All sockets are in an epoll of our own, and Asio watches only that. One wake-up
-// of Asio then serves all sockets that are ready, and each is told to libcurl once, with read and
-// write in one mask: telling them apart makes 7.88 fail HTTP/2 streams with error 92. Asio hears of
-// a descriptor only when something new happens to it (edge-triggered), so a turn of the pump asks
-// its epoll until nothing is left, or posts another turn.
+// One epoll. All sockets are in the loop's poller: one wake-up serves all that are ready, and each
+// is told to libcurl once, with read and write in one mask: telling them apart makes 7.88 fail
+// HTTP/2 streams with error 92.
 //
 // Idle sockets stay in the epoll. libcurl says "remove" at the end of every exchange and "add" at
 // the start of the next; obeying costs two system calls a request. Left where they are, idle
@@ -40,14 +36,14 @@
 // of a shard that runs nothing are dead, its multi handle is replaced: libcurl has no other way to
 // close them, and after a burst they would hold their file descriptors for ever.
 //
-// Time. Every start of a transfer makes libcurl ask for a time-out of 0; those of one turn of the
-// loop are done in one posted turn of the pump. Later time-outs share one timer that is only moved
-// forward: when it fires too early, it is armed again for the earliest.
+// Time. Every start of a transfer makes libcurl ask for a time-out of 0; all that come while fibers
+// run are served in one turn after them, once for each shard. Later time-outs ask the poller for a
+// turn at that time, and nobody takes the wish back: a turn too early does nothing and costs
+// little.
 
 namespace moderato {
 namespace {
 
-constexpr int max_events = 256;
 /// What wants to go on at once goes on in the same turn at most that often.
 constexpr int rounds_in_a_turn = 8;
 constexpr std::uint32_t closed_events = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
@@ -56,12 +52,6 @@ constexpr std::uint32_t closed_events = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 void set_up_libcurl() {
   static const CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
   if (code != CURLE_OK) throw std::runtime_error("libcurl cannot be set up");
-}
-
-int make_epoll() {
-  const int fd = epoll_create1(EPOLL_CLOEXEC);
-  if (fd < 0) throw std::system_error(errno, std::generic_category(), "epoll_create1");
-  return fd;
 }
 
 int local_port_of(int fd) {
@@ -81,22 +71,15 @@ int curl_mask(std::uint32_t events) {
 
 }  // namespace
 
-CurlPump::CurlPump(Loop& loop)
-    : loop_(loop),
-      clock_(loop.core().clock()),
-      epoll_(loop.io(), make_epoll()),
-      timer_(loop.io()),
-      alive_(std::make_shared<bool>(true)) {
+CurlPump::CurlPump(Loop& loop) : Listener(loop.poller()), clock_(loop.core().clock()) {
   set_up_libcurl();
   shared_ = curl_share_init();
   if (shared_ == nullptr) throw std::bad_alloc();
   curl_share_setopt(shared_, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
   curl_share_setopt(shared_, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
-  wait_for_sockets();
 }
 
 CurlPump::~CurlPump() {
-  *alive_ = false;
   for (const auto& shard : shards_) close_multi(*shard);
   curl_share_cleanup(shared_);
 }
@@ -104,7 +87,7 @@ CurlPump::~CurlPump() {
 void CurlPump::make_multi(Shard& shard) {
   shard.multi = curl_multi_init();
   if (shard.multi == nullptr) throw std::bad_alloc();
-  curl_multi_setopt(shard.multi, CURLMOPT_SOCKETFUNCTION, &on_socket);
+  curl_multi_setopt(shard.multi, CURLMOPT_SOCKETFUNCTION, &on_watch);
   curl_multi_setopt(shard.multi, CURLMOPT_SOCKETDATA, &shard);
   curl_multi_setopt(shard.multi, CURLMOPT_TIMERFUNCTION, &on_timer);
   curl_multi_setopt(shard.multi, CURLMOPT_TIMERDATA, &shard);
@@ -171,18 +154,11 @@ CurlPump::Socket& CurlPump::socket(int fd) {
 }
 
 void CurlPump::watch(int fd, Socket& socket, std::uint32_t events) {
-  if (events == socket.watched) return;
-  epoll_event event{};
-  event.events = events;
-  event.data.fd = fd;
-  int operation = EPOLL_CTL_MOD;
-  if (socket.watched == 0) operation = EPOLL_CTL_ADD;
-  if (events == 0) operation = EPOLL_CTL_DEL;
-  epoll_ctl(epoll_.native_handle(), operation, fd, &event);
+  Listener::watch(fd, socket.watched, events);
   socket.watched = events;
 }
 
-int CurlPump::on_socket(CURL* /*easy*/, curl_socket_t fd, int what, void* shard, void* /*socket*/) {
+int CurlPump::on_watch(CURL* /*easy*/, curl_socket_t fd, int what, void* shard, void* /*socket*/) {
   const Shard& self = *static_cast<Shard*>(shard);
   Socket& socket = self.pump->socket(fd);
   socket.shard = static_cast<std::uint32_t>(self.index);
@@ -238,7 +214,7 @@ void CurlPump::idle_event(int fd, Socket& socket, std::uint32_t events) {
   }
 }
 
-void CurlPump::socket_event(int fd, std::uint32_t events) {
+void CurlPump::on_socket(int fd, std::uint32_t events) {
   Socket& known = socket(fd);
   if (known.watched == 0) return;  // It was closed earlier in this turn.
   if (known.idle) {
@@ -274,93 +250,47 @@ int CurlPump::on_timer(CURLM* /*multi*/, long timeout_ms, void* shard) {
     if (!self.due_now) {
       self.due_now = true;
       self.pump->due_now_.push_back(&self);
-      self.pump->turn_soon();
+      self.pump->ask_for_turn();
     }
   } else {
     self.due = self.pump->clock_.now() + std::chrono::milliseconds(timeout_ms);
-    self.pump->arm_timer(self.due);
+    self.pump->earliest_ = std::min(self.pump->earliest_, self.due);
+    self.pump->ask_for_turn_at(self.due);
   }
   return 0;
 }
 
 void CurlPump::run_due() {
-  std::vector<Shard*> due;
-  for (int round = 0; round < rounds_in_a_turn && !due_now_.empty(); ++round) {
-    due.swap(due_now_);
-    for (Shard* shard : due) {
-      shard->due_now = false;
-      int running = 0;
-      curl_multi_socket_action(shard->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-      take_messages(*shard);
-    }
-    due.clear();
+  for (Shard* shard : due_) {
+    shard->due_now = false;
+    int running = 0;
+    curl_multi_socket_action(shard->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    take_messages(*shard);
   }
 }
 
-bool CurlPump::poll_sockets() {
-  std::array<epoll_event, max_events> events;
-  for (int round = 0; round < rounds_in_a_turn; ++round) {
-    const int count = epoll_wait(epoll_.native_handle(), events.data(), max_events, 0);
-    if (count <= 0) return true;
-    for (int i = 0; i < count; ++i) {
-      const epoll_event& event = events[static_cast<std::size_t>(i)];
-      socket_event(event.data.fd, event.events);
-    }
-  }
-  return false;
-}
-
-void CurlPump::turn() {
-  in_turn_ = true;
-  const bool drained = poll_sockets();
-  run_due();
-  in_turn_ = false;
-  if (!drained || !due_now_.empty()) turn_soon();
-}
-
-void CurlPump::turn_soon() {
-  if (in_turn_ || turn_posted_) return;
-  turn_posted_ = true;
-  boost::asio::post(loop_.io(), [this, alive = alive_] {
-    if (!*alive) return;
-    turn_posted_ = false;
-    turn();
-  });
-}
-
-void CurlPump::wait_for_sockets() {
-  epoll_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
-                    [this, alive = alive_](const boost::system::error_code& error) {
-                      if (error || !*alive) return;
-                      turn();
-                      wait_for_sockets();
-                    });
-}
-
-void CurlPump::arm_timer(Instant at) {
-  if (at >= armed_) return;
-  armed_ = at;
-  timer_.expires_at(std::chrono::steady_clock::time_point(at.time_since_epoch()));
-  timer_.async_wait([this, alive = alive_](const boost::system::error_code& error) {
-    if (error || !*alive) return;
-    armed_ = no_deadline;
-    timer_fired();
-  });
-}
-
-void CurlPump::timer_fired() {
+void CurlPump::find_due() {
   const Instant now = clock_.now();
+  earliest_ = no_deadline;
   for (const auto& shard : shards_) {
-    if (shard->due <= now && !shard->due_now) {
-      shard->due = no_deadline;
-      shard->due_now = true;
-      due_now_.push_back(shard.get());
+    if (shard->due > now) {
+      earliest_ = std::min(earliest_, shard->due);
+      continue;
     }
+    shard->due = no_deadline;
+    if (!std::exchange(shard->due_now, true)) due_now_.push_back(shard.get());
   }
-  turn();
-  for (const auto& shard : shards_) {
-    if (shard->due != no_deadline) arm_timer(shard->due);
+}
+
+void CurlPump::on_turn() {
+  if (earliest_ != no_deadline && earliest_ <= clock_.now()) find_due();
+  for (int round = 0; round < rounds_in_a_turn && !due_now_.empty(); ++round) {
+    due_.swap(due_now_);
+    run_due();
+    due_.clear();
   }
+  if (!due_now_.empty()) ask_for_turn();
+  if (earliest_ != no_deadline) ask_for_turn_at(earliest_);
 }
 
 }  // namespace moderato

@@ -4,8 +4,6 @@
 
 #include <curl/curl.h>
 
-#include <boost/asio/posix/stream_descriptor.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -16,16 +14,15 @@
 
 namespace moderato {
 
-/// Runs libcurl on a loop: shards of multi handles, all their sockets in one private epoll that
-/// Asio watches as a single descriptor, one lazy timer. See curl_pump.cpp for the reasons. Loop's
-/// thread only.
-class CurlPump {
+/// Runs libcurl on a loop: shards of multi handles, all their sockets in the loop's poller. See
+/// curl_pump.cpp for the reasons. Loop's thread only.
+class CurlPump final : Poller::Listener {
  public:
   /// Exchanges a shard runs at most.
   static constexpr std::size_t handles_per_shard = 64;
 
   explicit CurlPump(Loop& loop);
-  ~CurlPump();
+  ~CurlPump() override;
   CurlPump(const CurlPump&) = delete;
   CurlPump& operator=(const CurlPump&) = delete;
 
@@ -66,7 +63,7 @@ class CurlPump {
     int local_port = 0;
   };
 
-  static int on_socket(CURL* easy, curl_socket_t fd, int what, void* shard, void* socket);
+  static int on_watch(CURL* easy, curl_socket_t fd, int what, void* shard, void* socket);
   static int on_timer(CURLM* multi, long timeout_ms, void* shard);
 
   Shard& add_shard();
@@ -77,29 +74,19 @@ class CurlPump {
   void idle_event(int fd, Socket& socket, std::uint32_t events);
   void set_dead(int fd, Socket& socket, bool dead);
   void renew_if_all_dead(Shard& shard);
-  void socket_event(int fd, std::uint32_t events);
   void take_messages(Shard& shard);
-  /// False: there may be more.
-  [[nodiscard]] bool poll_sockets();
+  void on_socket(int fd, std::uint32_t events) override;
+  void on_turn() override;
   void run_due();
-  void turn();
-  void turn_soon();
-  void wait_for_sockets();
-  void arm_timer(Instant at);
-  void timer_fired();
+  void find_due();
 
-  Loop& loop_;
   const Clock& clock_;
   CURLSH* shared_ = nullptr;
   std::vector<std::unique_ptr<Shard>> shards_;
   std::vector<Socket> sockets_;  // by file descriptor
   std::vector<Shard*> due_now_;
-  boost::asio::posix::stream_descriptor epoll_;
-  boost::asio::steady_timer timer_;
-  Instant armed_ = no_deadline;
-  bool in_turn_ = false;
-  bool turn_posted_ = false;
-  std::shared_ptr<bool> alive_;  // what is still queued in Asio looks here first
+  std::vector<Shard*> due_;         // being run
+  Instant earliest_ = no_deadline;  // not after any shard's due
 };
 
 }  // namespace moderato

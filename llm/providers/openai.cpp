@@ -162,6 +162,7 @@ class OpenAIProvider final : public Provider {
     }
 
     HttpOutcome sent = send_http(http);
+    OpenAIRequestWriter::keep(request, std::move(http.body));
     outcome.reached = sent.reached;
     outcome.http_status = sent.response.status;
     outcome.request_id = request_id(sent.response.headers);

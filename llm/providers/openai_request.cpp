@@ -13,6 +13,10 @@
 // takes 5 µs, and the bytes are the same ones every time, which providers' prompt caches like. So a
 // message is written when it is first sent (StoredMessage::wire), and a body is: what stands
 // before, the messages' bytes with commas between them, what stands after.
+//
+// Even copying those bytes is work that grows with the history. Where the request lends a memory of
+// its list, the last body is kept there: the next one cuts off what stood after the messages, and
+// appends the new ones.
 
 namespace moderato {
 namespace {
@@ -35,6 +39,9 @@ constexpr std::array<std::string_view, 16> own_members{"model",
                                                        "stream_options",
                                                        "reasoning_effort",
                                                        "max_completion_tokens"};
+
+/// Reserved for what stands after the messages.
+constexpr std::size_t room_after_messages = 512;
 
 // Their addresses name this dialect's bytes among those of a message, with names and without.
 const char wire_with_names = 0;
@@ -277,6 +284,13 @@ std::string openai_name(std::string_view name) {
   return out;
 }
 
+OpenAIRequestWriter::OpenAIRequestWriter(Options options)
+    : options_(std::move(options)), start_("{") {
+  append_text_member(start_, "model", options_.model);
+  append_member(start_, "messages");
+  start_ += '[';
+}
+
 void append_openai_message(std::string& out, const Message& message, bool with_name) {
   for (std::size_t place = 0; place < message.tool_responses.size(); ++place) {
     if (place > 0) out += ',';
@@ -289,7 +303,8 @@ void append_openai_message(std::string& out, const Message& message, bool with_n
   append_single_message(out, message, with_name);
 }
 
-void OpenAIRequestWriter::append_messages(std::string& out, const MessageList& messages) const {
+/// The body up to and with the newest message, without the bracket that closes the list.
+std::string OpenAIRequestWriter::messages_text(const ModelRequest& request) const {
   const void* dialect = options_.send_names ? &wire_with_names : &wire_without_names;
   const auto wire = [&](const MessagePtr& message) {
     return message->wire(dialect, [&](const Message& content) {
@@ -298,16 +313,40 @@ void OpenAIRequestWriter::append_messages(std::string& out, const MessageList& m
       return bytes;
     });
   };
-  std::size_t bytes = out.size() + 1024;
-  for (const MessagePtr& message : messages) bytes += wire(message).size() + 1;
-  out.reserve(bytes);
-  append_member(out, "messages");
-  out += '[';
-  for (const MessagePtr& message : messages) {
-    if (out.back() != '[') out += ',';
-    out += wire(message);
+  const MessageList& messages = request.messages;
+  PromptMemory* memory = request.memory;
+  std::string out;
+  std::size_t written = 0;
+  if (memory != nullptr && memory->dialect == dialect && memory->written.begins(messages) &&
+      memory->body.starts_with(start_)) {
+    out = std::move(memory->body);
+    out.resize(memory->body_bytes);
+    written = memory->written.messages;
+  } else {
+    out = start_;
   }
-  out += ']';
+  std::size_t bytes = 0;
+  for (std::size_t at = written; at < messages.size(); ++at) bytes += wire(messages[at]).size() + 1;
+  if (out.capacity() < out.size() + bytes + room_after_messages) {
+    // A list that grows doubles its room, one that is written once takes what it needs.
+    out.reserve(
+        std::max(out.size() + bytes + room_after_messages, written > 0 ? 2 * out.size() : 0));
+  }
+  for (std::size_t at = written; at < messages.size(); ++at) {
+    if (at > 0) out += ',';
+    out += wire(messages[at]);
+  }
+  if (memory != nullptr) {
+    memory->dialect = dialect;
+    memory->written.set(messages);
+    memory->body.clear();
+    memory->body_bytes = out.size();
+  }
+  return out;
+}
+
+void OpenAIRequestWriter::keep(const ProviderRequest& request, std::string body) {
+  if (PromptMemory* memory = request.request.memory) memory->body = std::move(body);
 }
 
 void OpenAIRequestWriter::append_tools(std::string& out, const ModelRequest& request,
@@ -326,9 +365,8 @@ void OpenAIRequestWriter::append_tools(std::string& out, const ModelRequest& req
 Result<std::string> OpenAIRequestWriter::body(const ProviderRequest& request) {
   const Sampling& sampling = request.sampling();
   if (auto fault = find_fault(sampling)) return fail(std::move(*fault));
-  std::string out = "{";
-  append_text_member(out, "model", options_.model);
-  append_messages(out, request.request.messages);
+  std::string out = messages_text(request.request);
+  out += ']';
   append_tools(out, request.request, sampling);
   append_sampling(out, sampling);
   if (request.max_output_tokens) {

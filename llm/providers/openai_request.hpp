@@ -37,17 +37,20 @@ class OpenAIRequestWriter {
     bool stream_usage = true;
     bool send_names = true;
   };
-  explicit OpenAIRequestWriter(Options options) : options_(std::move(options)) {}
+  explicit OpenAIRequestWriter(Options options);
 
   /// Errors: invalid_request (a member of `extra` that has a field of its own, a number that JSON
-  /// does not have).
+  /// does not have). A request that lends a memory wants the body back after use: keep().
   [[nodiscard]] Result<std::string> body(const ProviderRequest& request);
+  /// Keeps the body that was made for the request where the next one finds it.
+  static void keep(const ProviderRequest& request, std::string body);
 
  private:
-  void append_messages(std::string& out, const MessageList& messages) const;
+  [[nodiscard]] std::string messages_text(const ModelRequest& request) const;
   void append_tools(std::string& out, const ModelRequest& request, const Sampling& sampling);
 
   const Options options_;
+  std::string start_;  // of every body
   PerToolList<std::string> tools_;
 };
 

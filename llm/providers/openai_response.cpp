@@ -3,12 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include <moderato/core/json.hpp>
 #include <moderato/llm/providers/openai_error.hpp>
 
 namespace moderato {
 namespace {
+
+constexpr std::size_t max_kept_parser_bytes = 1024UL * 1024;
 
 Result<ModelReply> read_choice(const OpenAIJson& choice) {
   const OpenAIJson message = choice["message"];
@@ -114,7 +117,12 @@ tl::unexpected<Error> openai_filtered() {
 }
 
 void read_openai_reply(std::string_view body, ProviderOutcome& outcome) {
-  simdjson::dom::parser parser;
+  // A parser's memory is worth keeping, unless the reply was a huge one. Nothing below waits, so
+  // the fibers of a thread can share it.
+  thread_local simdjson::dom::parser kept;
+  std::optional<simdjson::dom::parser> own;
+  if (body.size() > max_kept_parser_bytes) own.emplace();
+  simdjson::dom::parser& parser = own ? *own : kept;
   const auto root = parse_openai_json(parser, body, "the answer");
   if (!root) {
     outcome.reply = tl::unexpected<Error>(root.error());

@@ -26,7 +26,9 @@
 // The identity is made of content, not of addresses: memory that is reused cannot be mistaken for a
 // history that is gone, and a history that was loaded from a journal is recognised. What is counted
 // for one message (its fingerprint, bytes, images) is kept with the message like a dialect's bytes,
-// so a turn reads 40 bytes of each older message and looks at the text of new ones only.
+// so a turn looks at the text of new ones only; and where the request lends a memory of its list,
+// the sums up to the newest message are kept in it, so that a turn does not look at older messages
+// at all.
 
 namespace moderato {
 namespace {
@@ -143,12 +145,7 @@ std::uint64_t mix(std::uint64_t so_far, std::uint64_t next) noexcept {
 }
 
 /// The prompt up to some message.
-struct Prefix {
-  std::uint64_t identity = 0;
-  std::int64_t text_bytes = 0;
-  std::int64_t expected_fixed = 0;
-  std::int64_t bound_fixed = 0;
-
+struct Prefix : PromptMemory::Size {
   void add(const MessageFacts& facts) {
     identity = mix(identity, facts.fingerprint);
     text_bytes += facts.text_bytes;
@@ -172,8 +169,12 @@ void add_settings(Prefix& prefix, const Sampling& sampling) {
 
 }  // namespace
 
-PromptSize TokenEstimator::measure(const ModelRequest& request, const Sampling& sampling) const {
-  Prefix whole{.expected_fixed = expected_per_message, .bound_fixed = bound_per_request};
+/// What comes before the messages.
+PromptMemory::Size TokenEstimator::beginning(const ModelRequest& request,
+                                             const Sampling& sampling) const {
+  Prefix prefix;
+  prefix.expected_fixed = expected_per_message;
+  prefix.bound_fixed = bound_per_request;
   if (request.tools && !request.tools->empty()) {
     const auto tools = tools_.get(request.tools, [&] {
       ToolFacts facts;
@@ -188,41 +189,73 @@ PromptSize TokenEstimator::measure(const ModelRequest& request, const Sampling& 
       return facts;
     });
     const auto count = static_cast<std::int64_t>(request.tools->size());
-    whole.identity = tools->fingerprint;
-    whole.text_bytes += tools->text_bytes;
-    whole.expected_fixed += count * expected_per_tool;
-    whole.bound_fixed += count * bound_per_tool;
+    prefix.identity = tools->fingerprint;
+    prefix.text_bytes += tools->text_bytes;
+    prefix.expected_fixed += count * expected_per_tool;
+    prefix.bound_fixed += count * bound_per_tool;
   }
-  add_settings(whole, sampling);
+  add_settings(prefix, sampling);
+  return prefix;
+}
 
-  // The prompt without its newest message, without its newest two, …
+PromptSize TokenEstimator::measure(const ModelRequest& request, const Sampling& sampling) const {
+  PromptMemory nothing;
+  PromptMemory& memory = request.memory != nullptr ? *request.memory : nothing;
+  const MessageList& list = request.messages;
+  const PromptMemory::Size start = beginning(request, sampling);
+  const bool goes_on = memory.start == start.identity && memory.measured.begins(list);
+  if (!goes_on) {
+    memory.known_messages = 0;
+    memory.known = {};
+    memory.known_tokens = 0;
+  }
+  const std::size_t read = goes_on ? memory.measured.messages : 0;
+  Prefix whole{goes_on ? memory.whole : start};
+
+  // The prompt without its newest message, without its newest two, … as far as it was read now.
   std::array<Prefix, max_added_messages + 1> before{};
-  std::size_t messages = 0;
-  for (const MessagePtr& message : request.messages) {
-    whole.add(facts_of(*message));
-    before[++messages % before.size()] = whole;
+  before[read % before.size()] = whole;
+  for (std::size_t at = read; at < list.size(); ++at) {
+    whole.add(facts_of(*list[at]));
+    before[(at + 1) % before.size()] = whole;
   }
 
-  PromptSize size{.identity = whole.identity,
-                  .text_bytes = whole.text_bytes,
-                  .fixed_tokens = whole.expected_fixed};
   const std::scoped_lock lock(mutex_);
-  Prefix known{};
-  std::int64_t known_tokens = 0;
-  for (std::size_t added = 0; added <= max_added_messages && added < messages; ++added) {
-    const Prefix& candidate = before[(messages - added) % before.size()];
+  const std::size_t shortest = std::max<std::size_t>(read, 1);
+  for (std::size_t added = 0; added <= max_added_messages && added + shortest <= list.size();
+       ++added) {
+    const Prefix& candidate = before[(list.size() - added) % before.size()];
     if (const auto tokens = measured(candidate.identity)) {
-      known = candidate;
-      known_tokens = *tokens;
+      memory.known = candidate;
+      memory.known_tokens = *tokens;
+      memory.known_messages = list.size() - added;
       break;
     }
   }
-  const std::int64_t new_bytes = whole.text_bytes - known.text_bytes;
-  size.upper_bound = known_tokens + new_bytes + whole.bound_fixed - known.bound_fixed;
+  if (list.size() - memory.known_messages > max_added_messages) {
+    memory.known_messages = 0;
+    memory.known = {};
+    memory.known_tokens = 0;
+  }
+  memory.start = start.identity;
+  memory.whole = whole;
+  memory.measured.set(list);
+  return size_of(memory);
+}
+
+/// The bound and the guess, from the part of the prompt that is known and what was added to it.
+PromptSize TokenEstimator::size_of(const PromptMemory& memory) const {
+  const PromptMemory::Size& whole = memory.whole;
+  PromptSize size{.identity = whole.identity,
+                  .text_bytes = whole.text_bytes,
+                  .fixed_tokens = whole.expected_fixed};
+  const std::int64_t new_bytes = whole.text_bytes - memory.known.text_bytes;
+  size.upper_bound = memory.known_tokens + new_bytes + whole.bound_fixed - memory.known.bound_fixed;
   const auto guess = static_cast<std::int64_t>(static_cast<double>(new_bytes) * calibration_ /
                                                static_cast<double>(expected_bytes_per_token));
-  size.expected = std::min(size.upper_bound,
-                           known_tokens + guess + 1 + whole.expected_fixed - known.expected_fixed);
+  size.expected =
+      std::min(size.upper_bound, memory.known_tokens + guess + 1 + whole.expected_fixed -
+                                     memory.known.expected_fixed);
   return size;
 }
 

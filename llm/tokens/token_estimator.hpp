@@ -35,6 +35,7 @@ class TokenEstimator {
   /// image (some models count a picture higher), 32 a tool, 64 for what a server's template adds.
   /// If the provider has measured a prompt that this one begins with (as it has in a conversation
   /// that goes on), both count only what was added to it: see token_estimator.cpp.
+  /// Where the request lends a memory of its messages, only those added since are looked at.
   /// `sampling`: the settings that are sent (they may hold a schema or tools in `extra`).
   [[nodiscard]] PromptSize measure(const ModelRequest& request, const Sampling& sampling) const;
   [[nodiscard]] PromptSize measure(const ModelRequest& request) const {
@@ -56,6 +57,9 @@ class TokenEstimator {
     std::uint64_t fingerprint = 0;
     std::int64_t text_bytes = 0;
   };
+  [[nodiscard]] PromptMemory::Size beginning(const ModelRequest& request,
+                                             const Sampling& sampling) const;
+  [[nodiscard]] PromptSize size_of(const PromptMemory& memory) const;
   [[nodiscard]] std::optional<std::int64_t> measured(std::uint64_t identity) const;
 
   mutable PerToolList<ToolFacts> tools_;

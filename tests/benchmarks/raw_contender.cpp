@@ -6,6 +6,7 @@
 
 #include <CLI/CLI.hpp>
 #include <benchmarks/process_figures.hpp>
+#include <benchmarks/raw_curl.hpp>
 #include <moderato/core/json.hpp>
 #include <moderato/llm/providers/openai_request.hpp>
 #include <string>
@@ -86,7 +87,8 @@ class RawClient {
 
   CURLM* multi_ = curl_multi_init();
   CURL* easy_ = curl_easy_init();
-  curl_slist* headers_ = curl_slist_append(nullptr, "Content-Type: application/json");
+  curl_slist* headers_ = curl_slist_append(
+      curl_slist_append(nullptr, "Content-Type: application/json"), "Authorization: Bearer none");
   std::string answer_;
 };
 
@@ -99,12 +101,57 @@ std::int64_t events_in(const std::string& stream) {
   return events;
 }
 
+/// What came of all chats.
+struct Tally {
+  std::int64_t calls = 0;
+  std::int64_t failed = 0;
+  std::int64_t chunks = 0;
+  std::vector<double> chat_cpu{};
+  std::vector<double> chat_wall{};
+};
+
+/// Chats one after another on one connection.
+Tally one_by_one(const Options& options, const std::vector<std::vector<std::string>>& chats) {
+  RawClient client(options.base_url + "/chat/completions");
+  Tally tally;
+  for (const auto& bodies : chats) {
+    const double cpu_before = bench::cpu_seconds();
+    const double wall_before = bench::wall_seconds();
+    bool ok = true;
+    for (const std::string& body : bodies) {
+      ok = client.post(body) && ok;
+      ++tally.calls;
+      if (options.workload == "w6") tally.chunks += events_in(client.answer());
+    }
+    if (!ok) ++tally.failed;
+    tally.chat_cpu.push_back(bench::cpu_seconds() - cpu_before);
+    tally.chat_wall.push_back(bench::wall_seconds() - wall_before);
+  }
+  return tally;
+}
+
+/// As many connections as chats, 64 to a multi handle; each asks anew as soon as it has its answer.
+Tally all_at_once(const Options& options, const std::vector<std::vector<std::string>>& chats) {
+  std::vector<std::string> bodies;  // first all first ones, then all second ones, …
+  for (std::size_t turn = 0; turn < chats.front().size(); ++turn) {
+    for (const auto& chat : chats) bodies.push_back(chat[turn]);
+  }
+  const bench::RawCurlResult result = bench::run_raw_curl(
+      {.url = options.base_url + "/chat/completions",
+       .headers = {"Content-Type: application/json", "Authorization: Bearer none"},
+       .concurrency = chats.size(),
+       .per_multi = 64},
+      bodies, bodies.size());
+  return {.calls = static_cast<std::int64_t>(result.ok),
+          .failed = static_cast<std::int64_t>(result.failed)};
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   Options options;
   CLI::App app("a bare libcurl multi loop as a contender: one workload, one JSON line");
-  app.add_option("--workload", options.workload)->check(CLI::IsMember({"w1", "w6", "w7"}));
+  app.add_option("--workload", options.workload)->check(CLI::IsMember({"w1", "w2", "w6", "w7"}));
   app.add_option("--base-url", options.base_url);
   app.add_option("--model", options.model);
   app.add_option("--chats", options.chats)->check(CLI::PositiveNumber);
@@ -112,34 +159,17 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
 
   curl_global_init(CURL_GLOBAL_ALL);
-  const bool stream = options.workload == "w6";
+  bench::raise_descriptor_limit();
   // What has to be sent is made before the clock starts: the floor only sends.
   std::vector<std::vector<std::string>> chats;
   for (std::size_t chat = 0; chat < options.chats; ++chat) {
-    chats.push_back(bodies_of_chat(options, chat, stream));
+    chats.push_back(bodies_of_chat(options, chat, options.workload == "w6"));
   }
-  RawClient client(options.base_url + "/chat/completions");
   const double startup_cpu = bench::cpu_seconds();
   const double rss_start = bench::status_mb("VmRSS");
   const double wall = bench::wall_seconds();
-  std::int64_t calls = 0;
-  std::int64_t failed = 0;
-  std::int64_t chunks = 0;
-  std::vector<double> chat_cpu;
-  std::vector<double> chat_wall;
-  for (const auto& bodies : chats) {
-    const double cpu_before = bench::cpu_seconds();
-    const double wall_before = bench::wall_seconds();
-    bool ok = true;
-    for (const std::string& body : bodies) {
-      ok = client.post(body) && ok;
-      ++calls;
-      if (stream) chunks += events_in(client.answer());
-    }
-    if (!ok) ++failed;
-    chat_cpu.push_back(bench::cpu_seconds() - cpu_before);
-    chat_wall.push_back(bench::wall_seconds() - wall_before);
-  }
+  const Tally tally =
+      options.workload == "w2" ? all_at_once(options, chats) : one_by_one(options, chats);
   const Json line{{"contender", "raw libcurl"},
                   {"workload", options.workload},
                   {"wall_s", bench::wall_seconds() - wall},
@@ -147,13 +177,13 @@ int main(int argc, char** argv) {
                   {"startup_cpu_s", startup_cpu},
                   {"rss_mb", bench::status_mb("VmHWM")},
                   {"rss_start_mb", rss_start},
-                  {"calls", calls},
+                  {"calls", tally.calls},
                   {"r429", 0},
-                  {"chats_ok", static_cast<std::int64_t>(chats.size()) - failed},
-                  {"chats_failed", failed},
-                  {"chat_cpu_s", chat_cpu},
-                  {"chat_wall_s", chat_wall},
-                  {"chunks", chunks},
+                  {"chats_ok", static_cast<std::int64_t>(chats.size()) - tally.failed},
+                  {"chats_failed", tally.failed},
+                  {"chat_cpu_s", tally.chat_cpu},
+                  {"chat_wall_s", tally.chat_wall},
+                  {"chunks", tally.chunks},
                   {"errors", Json::object()}};
   fmt::print("{}\n", dump_json(line));
 }

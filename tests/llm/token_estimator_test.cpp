@@ -82,6 +82,27 @@ TEST_CASE("a measurement holds for the same beginning only") {
         10'000);
 }
 
+TEST_CASE("with a memory of the list the sizes are the same as without") {
+  TokenEstimator with;
+  TokenEstimator without;
+  PromptMemory memory;
+  ModelRequest request{.messages = {store(Message::system("rules"))}, .memory = &memory};
+  for (int turn = 1; turn <= 100; ++turn) {
+    request.messages.push_back(words(static_cast<std::size_t>(turn), 'q'));
+    const PromptSize size = with.measure(request);
+    const PromptSize anew = without.measure({.messages = request.messages});
+    CHECK(size.identity == anew.identity);
+    CHECK(size.upper_bound == anew.upper_bound);
+    CHECK(size.expected == anew.expected);
+    CHECK(size.text_bytes == anew.text_bytes);
+    if (turn == 60) request.messages.erase(request.messages.begin() + 30);
+    // Measured now and then, with a gap that is too long to go back over.
+    if (turn % 7 != 0 || (turn > 10 && turn < 50)) continue;
+    with.learn(size, 3 * turn);
+    without.learn(anew, 3 * turn);
+  }
+}
+
 TEST_CASE("a measurement too far back is not used, and the bound stays one") {
   TokenEstimator estimator;
   MessageList history{words(1000)};

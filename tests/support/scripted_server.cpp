@@ -107,6 +107,18 @@ std::optional<ReceivedRequest> ServerConnection::read_request() {
   return request;
 }
 
+std::optional<std::string> ServerConnection::read_bytes(std::size_t count) {
+  while (buffer_.size() < count) {
+    std::array<char, 16384> bytes;
+    const long got = stream_->read(bytes.data(), bytes.size());
+    if (got <= 0) return std::nullopt;
+    buffer_.append(bytes.data(), static_cast<std::size_t>(got));
+  }
+  std::string taken = buffer_.substr(0, count);
+  buffer_.erase(0, count);
+  return taken;
+}
+
 bool ServerConnection::answer(std::string_view body, std::string_view status,
                               std::string_view more_headers) {
   std::string bytes = "HTTP/1.1 ";

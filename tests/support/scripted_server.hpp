@@ -57,6 +57,8 @@ class ServerConnection {
 
   /// The next request; nullopt when the peer has closed. Understands Content-Length.
   [[nodiscard]] std::optional<ReceivedRequest> read_request();
+  /// The next `count` bytes, whatever they are; nullopt when the peer closed before.
+  [[nodiscard]] std::optional<std::string> read_bytes(std::size_t count);
   /// Exactly these bytes. False if the peer is gone.
   bool write(std::string_view bytes) { return stream_->write(bytes); }
   /// A complete answer with Content-Length.

@@ -63,13 +63,29 @@ class TlsStream final : public ByteStream {
   SSL* ssl_;
 };
 
+int choose_protocol(SSL* /*ssl*/, const unsigned char** chosen, unsigned char* size,
+                    const unsigned char* offered, unsigned offered_size, void* wanted) {
+  const std::string& ours = *static_cast<std::string*>(wanted);
+  unsigned char* found = nullptr;
+  const int result =
+      SSL_select_next_proto(&found, size, reinterpret_cast<const unsigned char*>(ours.data()),
+                            static_cast<unsigned>(ours.size()), offered, offered_size);
+  *chosen = found;
+  return result == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
+}
+
 }  // namespace
 
 struct SelfSigned::Context {
+  std::string protocol;
   std::unique_ptr<SSL_CTX, Freer<SSL_CTX_free>> ssl{SSL_CTX_new(TLS_server_method())};
 };
 
-SelfSigned::SelfSigned() : context_(std::make_unique<Context>()) {
+SelfSigned::SelfSigned(std::string protocol) : context_(std::make_unique<Context>()) {
+  context_->protocol = static_cast<char>(protocol.size()) + protocol;
+  if (!protocol.empty()) {
+    SSL_CTX_set_alpn_select_cb(context_->ssl.get(), &choose_protocol, &context_->protocol);
+  }
   const Key key(EVP_EC_gen("P-256"));
   const Certificate certificate = sign_for_loopback(key.get());
   SSL_CTX_use_certificate(context_->ssl.get(), certificate.get());

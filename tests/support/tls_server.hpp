@@ -10,7 +10,8 @@ namespace moderato::test {
 /// A key and a certificate for 127.0.0.1, signed by itself and made when the test runs.
 class SelfSigned {
  public:
-  SelfSigned();
+  /// `protocol`: what is chosen of the client's ALPN offer ("h2"); empty: nothing.
+  explicit SelfSigned(std::string protocol = "");
   ~SelfSigned();  ///< Removes the file.
   SelfSigned(const SelfSigned&) = delete;
   SelfSigned& operator=(const SelfSigned&) = delete;
@@ -28,8 +29,9 @@ class SelfSigned {
 
 /// A ScriptedServer that speaks https.
 struct TlsServer {
-  explicit TlsServer(ScriptedServer::Script script)
-      : server(std::move(script), certificate.make_stream(), "https") {}
+  explicit TlsServer(ScriptedServer::Script script, std::string protocol = "")
+      : certificate(std::move(protocol)),
+        server(std::move(script), certificate.make_stream(), "https") {}
   SelfSigned certificate;
   ScriptedServer server;
 };

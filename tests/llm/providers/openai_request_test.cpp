@@ -192,6 +192,41 @@ TEST_CASE("a message is serialised once, and each later request splices the same
       R"({"model":"m","messages":[{"role":"user","content":"hi"},{"role":"user","content":"hi"}]})");
 }
 
+TEST_CASE("a body that is built upon the last one is the body that is made anew") {
+  OpenAIRequestWriter writer({.model = "m"});
+  PromptMemory memory;
+  ModelRequest request{.messages = {store(Message::system("rules"))}, .memory = &memory};
+  const auto check = [&] {
+    const ProviderRequest attempt{.request = request, .max_output_tokens = 9};
+    auto body = writer.body(attempt);
+    CHECK(body == body_of({.request = {.messages = request.messages}, .cap = 9}));
+    OpenAIRequestWriter::keep(attempt, std::move(*body));
+  };
+  check();
+  for (const char* text : {"one", "two", "three"}) {
+    request.messages.push_back(store(Message::user(text)));
+    check();
+    check();  // as a retry does
+  }
+  request.messages.erase(request.messages.begin() + 1);  // the rest moved: it is read anew
+  check();
+  request.messages.front() = store(Message::system("other rules"));
+  check();
+  request.messages.clear();
+  check();
+}
+
+TEST_CASE("the memory of one model's body does not end up in another model's") {
+  PromptMemory memory;
+  const ModelRequest request{.messages = {store(Message::user("hi"))}, .memory = &memory};
+  const ProviderRequest attempt{.request = request};
+  OpenAIRequestWriter first({.model = "first"});
+  OpenAIRequestWriter::keep(attempt, *first.body(attempt));
+  OpenAIRequestWriter second({.model = "second"});
+  CHECK(second.body(attempt) ==
+        R"({"model":"second","messages":[{"role":"user","content":"hi"}]})");
+}
+
 TEST_CASE("names follow the API's rule") {
   CHECK(openai_name("planner") == "planner");
   CHECK(openai_name("Анна B") == "_________B");
