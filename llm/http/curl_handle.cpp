@@ -23,7 +23,13 @@ namespace moderato {
 namespace {
 
 /// Bytes read from a socket at a time, and memory for each exchange under way.
-constexpr long read_buffer_bytes = 8 * 1024;
+constexpr long read_buffer_bytes = 4 * 1024;
+
+ParsedUrl empty_url() {
+  CURLU* made = curl_url();
+  if (made == nullptr) throw std::bad_alloc();
+  return {made, &curl_url_cleanup};
+}
 
 std::string url_part(CURLU* url, CURLUPart part) {
   char* text = nullptr;
@@ -61,8 +67,7 @@ Result<ParsedUrl> parse_url(const std::string& url) {
   if (std::ranges::any_of(url, wrong_byte)) {
     return wrong("it contains a space or a control character");
   }
-  ParsedUrl parsed(curl_url());
-  if (!parsed) throw std::bad_alloc();
+  ParsedUrl parsed = empty_url();
   const CURLUcode code =
       curl_url_set(parsed.get(), CURLUPART_URL, url.c_str(), CURLU_NON_SUPPORT_SCHEME);
   if (code == CURLUE_BAD_SCHEME) return wrong("it has to start with http:// or https://");
@@ -80,8 +85,7 @@ Result<ParsedUrl> parse_url(const std::string& url) {
 
 Result<void> check_proxy(const std::string& proxy) {
   if (proxy.empty() || proxy == proxy_of_environment) return {};
-  const std::unique_ptr<CURLU, FreeUrl> parsed(curl_url());
-  if (!parsed) throw std::bad_alloc();
+  const ParsedUrl parsed = empty_url();
   const CURLUcode code = curl_url_set(parsed.get(), CURLUPART_URL, proxy.c_str(),
                                       CURLU_NON_SUPPORT_SCHEME | CURLU_GUESS_SCHEME);
   const auto wrong = [](std::string_view what) {
@@ -145,7 +149,7 @@ void CurlHandle::set_constants(CURLSH* shared) {
 }
 
 Result<void> CurlHandle::set_url(const std::string& url) {
-  Result<ParsedUrl> parsed = parse_url(url);
+  Result<ParsedUrl> parsed = pump_.parsed(url);
   if (!parsed) return tl::unexpected<Error>(std::move(parsed).error());
   url_ = url;
   curl_easy_setopt(easy_, CURLOPT_URL, url_.c_str());  // what libcurl would show

@@ -17,10 +17,8 @@ namespace moderato {
 
 class CurlPump;
 
-struct FreeUrl {
-  void operator()(CURLU* url) const noexcept { curl_url_cleanup(url); }
-};
-using ParsedUrl = std::unique_ptr<CURLU, FreeUrl>;
+/// libcurl copies it for each transfer, so handles share it.
+using ParsedUrl = std::shared_ptr<CURLU>;
 
 /// Takes the URL apart, and checks that libcurl can be asked for it and that doing so is safe; a
 /// configuration error says what is wrong with it.

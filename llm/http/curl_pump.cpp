@@ -119,6 +119,16 @@ std::unique_ptr<CurlHandle> CurlPump::make_handle() {
   return handle;
 }
 
+Result<ParsedUrl> CurlPump::parsed(const std::string& url) {
+  if (last_parsed_ != nullptr && last_url_ == url) return last_parsed_;
+  Result<ParsedUrl> made = parse_url(url);
+  if (made) {
+    last_url_ = url;
+    last_parsed_ = *made;
+  }
+  return made;
+}
+
 Result<void> CurlPump::start(CurlHandle& handle) {
   Shard& shard = *shards_[handle.shard()];
   const CURLMcode code = curl_multi_add_handle(shard.multi, handle.easy());

@@ -3,7 +3,7 @@
 #include <atomic>
 #include <vector>
 
-#include "http_exchange.hpp"
+#include "llm/http/http_exchange.hpp"
 #include "support/http2_server.hpp"
 
 namespace moderato {

@@ -1,7 +1,11 @@
 #include <doctest/doctest.h>
 #include <stdlib.h>
 
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/ip/udp.hpp>
 #include <chrono>
+#include <moderato/core/fiber_await.hpp>
+#include <moderato/core/loop.hpp>
 
 #include "llm/http/http_exchange.hpp"
 
@@ -258,6 +262,28 @@ TEST_CASE("several loops have connections of their own") {
     return send_http({.url = server.url()}).response.body == "hello";
   });
   CHECK(std::count(good.begin(), good.end(), true) == 40);
+}
+
+TEST_CASE("exchanges and sleepers go on beside a fiber that waits for a socket of Asio's") {
+  namespace asio = boost::asio;
+  ScriptedServer server(always("ok"));
+  Runtime runtime;
+  runtime.block_on([&] {
+    asio::ip::udp::socket silent(Loop::current()->io(), {asio::ip::address_v4::loopback(), 0});
+    std::stop_source enough;
+    boost::system::error_code error;
+    auto waiting = runtime.spawn([&] {
+      char byte = 0;
+      silent.async_receive(asio::buffer(&byte, 1), use_fiber[error](enough.get_token()));
+    });
+    for (int i = 0; i < 3; ++i) {
+      CHECK(send_http({.url = server.url()}).response.body == "ok");
+      CHECK(sleep_for(std::chrono::microseconds(100)) == Wake::timed_out);
+    }
+    enough.request_stop();
+    waiting.join();
+    CHECK(error == asio::error::operation_aborted);
+  });
 }
 
 TEST_CASE("outside a fiber the error says so") {

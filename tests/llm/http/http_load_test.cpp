@@ -5,7 +5,7 @@
 #include <atomic>
 #include <vector>
 
-#include "http_exchange.hpp"
+#include "llm/http/http_exchange.hpp"
 #include "support/load_server.hpp"
 #include "support/sanitizers.hpp"
 
