@@ -33,6 +33,15 @@ function(moderato_compile_settings target)
   endif()
 endfunction()
 
+# Frames of the library touch their pages in order, so that none steps over the guard of a fiber's stack.
+include(CheckCXXCompilerFlag)
+check_cxx_compiler_flag(-fstack-clash-protection MODERATO_STACK_CLASH_PROTECTION)
+function(moderato_protect_stacks target)
+  if(MODERATO_STACK_CLASH_PROTECTION)
+    target_compile_options(${target} PRIVATE -fstack-clash-protection)
+  endif()
+endfunction()
+
 # moderato_library(core FOLDERS . sub LINK fmt::fmt PRIVATE_LINK Boost::context OBJECTS part…): the
 # target moderato_core with the alias moderato::core, from all sources of the folders (by default the
 # current one alone), and of the object libraries named. A folder that is not there yet has no sources.
@@ -65,6 +74,7 @@ function(moderato_library name)
                              $<INSTALL_INTERFACE:include>)
   target_link_libraries(moderato_${name} PUBLIC ${ARG_LINK} PRIVATE ${ARG_PRIVATE_LINK})
   moderato_compile_settings(moderato_${name})
+  moderato_protect_stacks(moderato_${name})
 endfunction()
 
 # moderato_part(limiter FOLDERS limiter limiter/backends LINK …): an object library, a part of a module
@@ -86,6 +96,7 @@ function(moderato_part name)
   add_library(${name} OBJECT ${sources})
   target_link_libraries(${name} PUBLIC ${ARG_LINK})
   moderato_compile_settings(${name})
+  moderato_protect_stacks(${name})
 endfunction()
 
 # moderato_program(target SOURCES… LINK …): an executable.
