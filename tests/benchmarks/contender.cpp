@@ -33,7 +33,7 @@ Options read_options(int argc, char** argv) {
   Options options;
   CLI::App app("moderato as a contender: one workload, one JSON line");
   app.add_option("--workload", options.workload)
-      ->check(CLI::IsMember({"w1", "w2", "w3", "w6", "w7"}));
+      ->check(CLI::IsMember({"w1", "w2", "w3", "w4", "w6", "w7"}));
   app.add_option("--base-url", options.base_url);
   app.add_option("--api-key", options.api_key);
   app.add_option("--model", options.model, "The provider's script, e.g. pingpong-10");
@@ -136,7 +136,7 @@ int main(int argc, char** argv) {
   const double wall = bench::wall_seconds();
   std::vector<std::size_t> chats(options.chats);
   std::iota(chats.begin(), chats.end(), std::size_t{0});
-  if (options.workload == "w2" || options.workload == "w3") {
+  if (options.workload == "w2" || options.workload == "w3" || options.workload == "w4") {
     runtime.parallel(chats, {.max_in_flight = chats.size()}, hold);
   } else {
     for (const std::size_t index : chats) {
