@@ -27,6 +27,7 @@
 #include <moderato/llm/limiter/limiter.hpp>
 #include <moderato/llm/model.hpp>
 #include <moderato/llm/providers/openai.hpp>
+#include <moderato/llm/providers/pool.hpp>
 #include <moderato/llm/providers/scripted.hpp>
 #include <moderato/llm/providers/simulated.hpp>
 #include <moderato/termination/condition.hpp>

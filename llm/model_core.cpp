@@ -200,6 +200,7 @@ ProviderOutcome Model::Core::send(Call& call, Attempt& attempt) {
   ProviderRequest request{.request = call.request,
                           .max_output_tokens = attempt.cap_to_send,
                           .attempt = attempt.number,
+                          .deployment = attempt.permit.choice(),
                           .completed_sampling = &call.sampling};
   if (call.request.streamed()) {
     request.on_delta = [&](std::string_view text) { give_text(call, text); };

@@ -62,6 +62,8 @@ struct ProviderRequest {
   /// Called for each piece of streamed text; null if the reply is not streamed.
   std::function<void(std::string_view)> on_delta{};
   int attempt = 1;
+  /// Of a pool's deployments, the one to send to; 0 otherwise.
+  std::size_t deployment = 0;
   /// The request's settings completed by the Model's own; null: the request's are all there are.
   const Sampling* completed_sampling = nullptr;
 

@@ -162,7 +162,77 @@ class PerTenant final : public LimiterCore {
   std::unordered_map<std::string, std::list<Kept>::iterator> by_name_;
 };
 
+/// Several keys or deployments of which one will do.
+class Pool final : public LimiterCore {
+ public:
+  explicit Pool(std::vector<Limiter> limiters) : limiters_(std::move(limiters)) {}
+
+  Result<Permit> acquire(const Ask& ask, const CallContext& context, const Clock& clock,
+                         const Announce& queued) override {
+    Result<Permit> last = fail(ErrorCode::internal, "an empty pool");
+    for (const std::size_t choice : in_order(clock.now(), ask)) {
+      last = limiters_[choice].acquire(ask, context, clock, queued);
+      if (last) {
+        last->set_choice(choice);
+        return last;
+      }
+      const ErrorCode code = last.error().code;
+      if (code == ErrorCode::cancelled || clock.now() >= context.deadline) return last;
+    }
+    return last;
+  }
+  void settle(const PermitPart&, const Clock&, const Observer&, const Outcome&) override {}
+  bool take_retry(Instant now) override {
+    return std::any_of(limiters_.begin(), limiters_.end(),
+                       [&](Limiter& one) { return one.take_retry(now); });
+  }
+  [[nodiscard]] Duration expected_wait(Instant now, const Ask& ask) const override {
+    return limiters_[in_order(now, ask).front()].expected_wait(now, ask);
+  }
+  [[nodiscard]] LimiterSnapshot snapshot(Instant now) const override {
+    LimiterSnapshot sum = limiters_.front().snapshot(now);
+    for (std::size_t i = 1; i < limiters_.size(); ++i) {
+      const LimiterSnapshot one = limiters_[i].snapshot(now);
+      sum.queued += one.queued;
+      sum.granted += one.granted;
+      sum.refused += one.refused;
+      sum.key.in_flight += one.key.in_flight;
+      sum.key.requests_left += one.key.requests_left;
+      sum.key.tokens_left += one.key.tokens_left;
+    }
+    return sum;
+  }
+  [[nodiscard]] std::string describe() const override {
+    std::string text = "any of";
+    for (const Limiter& one : limiters_) text += fmt::format(" ({})", one.describe());
+    return text;
+  }
+
+ private:
+  /// The least wait first; a retry puts what was tried before behind its equals.
+  [[nodiscard]] std::vector<std::size_t> in_order(Instant now, const Ask& ask) const {
+    std::vector<std::pair<Duration, std::size_t>> waits;
+    const auto turn = static_cast<std::size_t>(std::max(ask.attempt - 1, 0));
+    for (std::size_t i = 0; i < limiters_.size(); ++i) {
+      const std::size_t at = (i + turn) % limiters_.size();
+      waits.emplace_back(limiters_[at].expected_wait(now, ask), at);
+    }
+    std::stable_sort(waits.begin(), waits.end(),
+                     [](const auto& left, const auto& right) { return left.first < right.first; });
+    std::vector<std::size_t> order;
+    for (const auto& [wait, at] : waits) order.push_back(at);
+    return order;
+  }
+
+  std::vector<Limiter> limiters_;
+};
+
 }  // namespace
+
+Limiter any_of(std::vector<Limiter> limiters) {
+  if (limiters.empty()) throw std::invalid_argument("any_of: no limiters");
+  return Limiter(std::make_shared<Pool>(std::move(limiters)));
+}
 
 Limiter operator&(Limiter left, Limiter right) {
   return Limiter(std::make_shared<Hierarchy>(std::move(left), std::move(right)));

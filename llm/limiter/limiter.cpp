@@ -21,6 +21,7 @@ Permit& Permit::operator=(Permit&& other) noexcept {
   part_ = std::move(other.part_);
   more_ = std::move(other.more_);
   waited_ = other.waited_;
+  choice_ = other.choice_;
   clock_ = other.clock_;
   observer_ = std::move(other.observer_);
   return *this;

@@ -44,12 +44,16 @@ class Permit {
   void join(Permit other);
   [[nodiscard]] const Ask& ask() const noexcept { return part_.ask; }
   [[nodiscard]] Duration waited() const noexcept { return waited_; }
+  /// Of a pool's limiters, the one that gave it; 0 otherwise.
+  [[nodiscard]] std::size_t choice() const noexcept { return choice_; }
+  void set_choice(std::size_t choice) noexcept { choice_ = choice; }
   [[nodiscard]] explicit operator bool() const noexcept { return part_.owner != nullptr; }
 
  private:
   PermitPart part_{};
   std::vector<PermitPart> more_{};  // of the other limiters of a hierarchy
   Duration waited_{};
+  std::size_t choice_ = 0;
   const Clock* clock_ = nullptr;
   Observer observer_{};  // told if this call changes the key's state
 };
@@ -129,6 +133,12 @@ class Limiter {
 /// calls under way end as they would have).
 [[nodiscard]] Limiter per_tenant(std::function<Limiter(const std::string& tenant)> make,
                                  std::size_t max_tenants = 10'000);
+
+/// A call goes to the limiter with the least expected wait, the first of equals; a retry begins
+/// with another one than the attempt before. One that refuses is passed over. The permit's `choice`
+/// says which gave it: see `pool` in llm/providers/pool.hpp, which sends the call to the deployment
+/// that belongs to it. Throws std::invalid_argument without any.
+[[nodiscard]] Limiter any_of(std::vector<Limiter> limiters);
 
 /// Bounds of a limiter's queue, and who counts how much in it.
 struct QueueOptions {
