@@ -12,13 +12,14 @@ namespace moderato {
 
 /// What stands behind the handles of an agent; never changes.
 struct AgentDefinition {
-  AgentDefinition(AgentKind made_as, ConversableOptions settings);
+  AgentDefinition(AgentKind made_as, ConversableOptions settings, AgentInside inside);
 
   AgentKind kind;
   ConversableOptions options;
   ToolList offered;   ///< Definitions of options.tools; null without tools.
   MessagePtr system;  ///< The system message.
   std::vector<ReplySlot> replies;
+  AgentInside inside;
 
   /// A tool that this agent itself can run; null if it has none of that name.
   [[nodiscard]] const Tool* runnable(std::string_view name) const noexcept;

@@ -1,10 +1,14 @@
 #include <moderato/agents/chat.hpp>
 
 #include <moderato/agents/conversation.hpp>
+#include <moderato/agents/group/group_state.hpp>
 #include <moderato/agents/summarize.hpp>
 
 namespace moderato {
 namespace {
+
+// Everybody in a group turns to its manager; a group inside the group does the same.
+void prepare_group(Conversation& chat, const ConversableAgent& manager);
 
 // Both sides turn to each other: counters start anew (also when the histories stay), and the pair
 // is open for replies unless the turns are counted.
@@ -17,6 +21,16 @@ void prepare(Conversation& chat, const ConversableAgent& self, const Conversable
   dialogue.forget();
   dialogue.met = true;
   party.human_inputs.clear();
+}
+
+void prepare_group(Conversation& chat, const ConversableAgent& manager) {
+  const auto& group = AgentDefinition::of(manager).inside.group;
+  if (!group) return;
+  if (chat.options().clear_history) chat.session().part<Groups>()[manager].messages.clear();
+  for (const ConversableAgent& member : group->chat.agents) {
+    prepare(chat, member, manager);
+    prepare_group(chat, member);
+  }
 }
 
 // The message that opens the chat, or why there is none.
@@ -55,15 +69,29 @@ Stop converse(Conversation& chat, const ConversableAgent& sender, const Conversa
   return chat.exchange(sender, recipient, std::move(*first), MessageKind::task);
 }
 
+// An initiator that is no participant of the group hears nothing of it: AutoGen gives it its own
+// first message for a history. Here it is given what the group said.
+MessageList chat_history(Conversation& chat, const ConversableAgent& sender,
+                         const ConversableAgent& recipient) {
+  const auto& group = AgentDefinition::of(recipient).inside.group;
+  if (group && !group->has(sender)) {
+    const MessageList& said = chat.session().part<Groups>()[recipient].messages;
+    if (!said.empty()) return said;
+  }
+  const Dialogue* dialogue = chat.party(sender).find(&recipient);
+  return dialogue != nullptr ? dialogue->history : MessageList();
+}
+
 }  // namespace
 
 ChatResult run_chat(Session& session, const ConversableAgent& sender,
                     const ConversableAgent& recipient, const ChatMessage& message,
-                    const ChatOptions& options) {
-  Conversation chat(session, options);
+                    const ChatOptions& options, Conversation* parent) {
+  Conversation chat(session, options, parent);
   chat.notify([&] { return ChatStarted{sender.name(), recipient.name()}; });
   prepare(chat, sender, recipient);
   prepare(chat, recipient, sender);
+  prepare_group(chat, recipient);
 
   ChatResult result;
   // The seams catch what users' functions throw; this net is for what nobody foresaw (no memory).
@@ -88,9 +116,7 @@ ChatResult run_chat(Session& session, const ConversableAgent& sender,
   result.queue_wait = used.queue_wait;
   result.turns = chat.completed_turns();
   result.transcript = std::move(chat.transcript());
-  if (const Dialogue* dialogue = chat.party(sender).find(&recipient)) {
-    result.chat_history = dialogue->history;
-  }
+  result.chat_history = chat_history(chat, sender, recipient);
   result.human_inputs = chat.party(sender).human_inputs;
   result.session = session.id();
   chat.notify([&] { return Stopped{result.stop, result.calls, result.usage}; });

@@ -34,24 +34,37 @@ const Tool* last_named(const std::vector<Tool>& tools, std::string_view name) no
   return found != tools.rend() ? &*found : nullptr;
 }
 
-// Where the chat runs if no session says so; null if nobody knows.
-Runtime* runtime_of(const ConversableAgent& sender, const ConversableAgent& recipient) {
-  if (sender.model()) return &sender.model().runtime();
-  if (recipient.model()) return &recipient.model().runtime();
-  return Runtime::current();
+// A model of the agent, or of somebody who speaks behind it; null if there is none.
+Runtime* model_runtime(const ConversableAgent& agent) {
+  if (agent.model()) return &agent.model().runtime();
+  for (const ConversableAgent& member : AgentDefinition::of(agent).inside.members) {
+    if (Runtime* runtime = model_runtime(member)) return runtime;
+  }
+  return nullptr;
+}
+
+void check_models(const ConversableAgent& agent, const Runtime* runtime) {
+  require(!agent.model() || &agent.model().runtime() == runtime,
+          fmt::format("the model of {} lives on another runtime than the chat", agent.name()));
+  for (const ConversableAgent& member : AgentDefinition::of(agent).inside.members) {
+    check_models(member, runtime);
+  }
 }
 
 }  // namespace
+
+Runtime* runtime_of(const ConversableAgent& sender, const ConversableAgent& recipient) {
+  Runtime* runtime = model_runtime(sender);
+  if (runtime == nullptr) runtime = model_runtime(recipient);
+  return runtime != nullptr ? runtime : Runtime::current();
+}
 
 void check_chat(const ConversableAgent& sender, const ConversableAgent& recipient,
                 const ChatOptions& options) {
   require(sender != recipient, fmt::format("{} cannot chat with itself", sender.name()));
   Runtime* runtime =
       options.session != nullptr ? &options.session->runtime() : runtime_of(sender, recipient);
-  for (const ConversableAgent* side : {&sender, &recipient}) {
-    require(!side->model() || &side->model().runtime() == runtime,
-            fmt::format("the model of {} lives on another runtime than the chat", side->name()));
-  }
+  for (const ConversableAgent* side : {&sender, &recipient}) check_models(*side, runtime);
   require(options.summary_method.reflection() == nullptr || sender.model() || recipient.model(),
           "reflection_with_llm needs a model on either side");
   require(options.max_messages >= 1, "max_messages must be at least 1");
@@ -71,12 +84,13 @@ Condition default_termination_message() {
   return equals("TERMINATE");
 }
 
-AgentDefinition::AgentDefinition(AgentKind made_as, ConversableOptions settings)
+AgentDefinition::AgentDefinition(AgentKind made_as, ConversableOptions settings, AgentInside who)
     : kind(made_as),
       options(std::move(settings)),
       offered(offered_tools(options.tools)),
       system(store(Message::system(options.system_message))),
-      replies(built_in_replies(options.code_execution.executor != nullptr)) {
+      replies(built_in_replies(options.code_execution.executor != nullptr)),
+      inside(std::move(who)) {
   require(!options.name.empty(), "an agent needs a name");
   require(options.max_consecutive_auto_reply >= 0,
           fmt::format("{}: max_consecutive_auto_reply must not be negative", options.name));
@@ -100,7 +114,11 @@ ConversableAgent::ConversableAgent(ConversableOptions options)
     : ConversableAgent(AgentKind::conversable, std::move(options)) {}
 
 ConversableAgent::ConversableAgent(AgentKind kind, ConversableOptions options)
-    : definition_(std::make_shared<const AgentDefinition>(kind, std::move(options))) {}
+    : ConversableAgent(kind, std::move(options), AgentInside()) {}
+
+ConversableAgent::ConversableAgent(AgentKind kind, ConversableOptions options, AgentInside inside)
+    : definition_(
+          std::make_shared<const AgentDefinition>(kind, std::move(options), std::move(inside))) {}
 
 const std::string& ConversableAgent::name() const noexcept {
   return definition_->options.name;

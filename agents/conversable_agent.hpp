@@ -57,8 +57,17 @@ struct ConversableOptions {
   bool allow_format_str_template = false;
 };
 
-/// Which class an agent was made as.
-enum class AgentKind : std::uint8_t { conversable, assistant, user_proxy };
+/// Which class an agent was made as. A `team` is one behind which others speak.
+enum class AgentKind : std::uint8_t {
+  conversable,
+  assistant,
+  user_proxy,
+  group_chat_manager,
+  team
+};
+
+struct AgentInside;
+struct GroupDefinition;
 
 /// Somebody who can take part in a conversation. An immutable definition behind a cheap handle:
 /// copy it freely, use it in thousands of conversations at once and from any thread. All that
@@ -92,10 +101,18 @@ class ConversableAgent {
 
  protected:
   ConversableAgent(AgentKind kind, ConversableOptions options);
+  ConversableAgent(AgentKind kind, ConversableOptions options, AgentInside inside);
 
  private:
   friend struct AgentDefinition;
   std::shared_ptr<const struct AgentDefinition> definition_;
+};
+
+/// Who speaks behind an agent that stands for others; empty for an ordinary agent. For the
+/// library's own classes.
+struct AgentInside {
+  std::vector<ConversableAgent> members{};
+  std::shared_ptr<const GroupDefinition> group{};  ///< Of a GroupChatManager.
 };
 
 }  // namespace moderato

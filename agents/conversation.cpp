@@ -33,16 +33,40 @@ EitherStop::EitherStop(const std::stop_token& first, const std::stop_token& seco
   token_ = both_->source.get_token();
 }
 
-Conversation::Conversation(Session& session, const ChatOptions& options)
+namespace {
+
+// The run of a group has come to its own end; what bounds the whole chat ends that, too.
+bool is_between_group_runs(const ConversableAgent& manager, const Stop& stop) {
+  if (!AgentDefinition::of(manager).inside.group) return false;
+  switch (stop.reason) {
+    case StopReason::max_messages:  // a cap of the whole chat has another rule
+      return stop.rule.starts_with("max_round(");
+    case StopReason::termination_message:
+    case StopReason::max_consecutive_auto_reply:
+    case StopReason::human_exit:
+    case StopReason::human_skip_on_termination:
+    case StopReason::no_reply:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+Conversation::Conversation(Session& session, const ChatOptions& options, Conversation* parent)
     : session_(session),
       options_(options),
       parties_(session.part<Parties>()),
-      stop_(session.options().stop, options.stop),
-      base_(session.context()),
+      stop_(parent != nullptr ? parent->base_.stop : session.options().stop, options.stop),
+      observers_((parent != nullptr ? parent->observers_ : session.options().observer) |
+                 options.observer),
+      base_(parent != nullptr ? parent->base_ : session.context()),
       used_before_(session.totals().snapshot()),
       started_(session.runtime().clock().now()),
       session_began_(session.effects().session_time()),
-      repetition_(options.repetition) {
+      repetition_(options.repetition),
+      depth_(parent != nullptr ? parent->depth_ + 1 : 0) {
   base_.stop = stop_.token();
   base_.deadline = std::min(base_.deadline, options.deadline);
   base_.observer = base_.observer | options.observer;
@@ -76,7 +100,8 @@ Stop Conversation::begin(const ConversableAgent& first, const ConversableAgent& 
 // places.
 //
 // In AutoGen a chat with max_turns goes on after the recipient gave no reply: the initiator then
-// answers its own message. Here no reply ends a chat in either form.
+// answers its own message. Here no reply ends a chat in either form. (A group chat manager never
+// replies: what its group said is its turn, and after it the initiator goes on.)
 Stop Conversation::exchange(const ConversableAgent& first, const ConversableAgent& second,
                             Message opening, MessageKind kind, std::optional<bool> request_reply) {
   const ConversableAgent* speaker = &first;
@@ -87,12 +112,7 @@ Stop Conversation::exchange(const ConversableAgent& first, const ConversableAgen
     if (Stop stop = deliver(*speaker, *listener, std::move(message), kind)) return stop;
     if (after) return after;
     yield_fiber();  // a chat in which nobody waits leaves the loop to others, too
-    if (options_.max_turns && said >= 2 * *options_.max_turns) {
-      return Stop{.reason = StopReason::max_turns,
-                  .agent = first.name(),
-                  .rule = fmt::format("max_turns({})", *options_.max_turns),
-                  .detail = fmt::format("{} messages of {}", *options_.max_turns, first.name())};
-    }
+    if (options_.max_turns && said >= 2 * *options_.max_turns) return turns_used_up(first);
     if (!options_.max_turns && said >= options_.max_messages) {
       return Stop{.reason = StopReason::max_messages,
                   .agent = speaker->name(),
@@ -105,6 +125,11 @@ Stop Conversation::exchange(const ConversableAgent& first, const ConversableAgen
     request_reply.reset();
 
     Reply reply = generate_reply(replier, speaker);
+    if (!reply.message && options_.max_turns && is_between_group_runs(*listener, reply.stop)) {
+      if (++said >= 2 * *options_.max_turns) return turns_used_up(first);
+      reply = generate_reply(party(*speaker), listener);
+      std::swap(speaker, listener);
+    }
     if (!reply.message) {
       if (reply.stop) return std::move(reply.stop);
       return Stop{.reason = StopReason::no_reply, .agent = listener->name()};
@@ -116,8 +141,15 @@ Stop Conversation::exchange(const ConversableAgent& first, const ConversableAgen
   }
 }
 
-Stop Conversation::deliver(const ConversableAgent& from, const ConversableAgent& to,
-                           Message message, MessageKind kind) {
+Stop Conversation::turns_used_up(const ConversableAgent& first) const {
+  return Stop{.reason = StopReason::max_turns,
+              .agent = first.name(),
+              .rule = fmt::format("max_turns({})", *options_.max_turns),
+              .detail = fmt::format("{} messages of {}", *options_.max_turns, first.name())};
+}
+
+Stop Conversation::refuse_or_change(const ConversableAgent& from, const ConversableAgent& to,
+                                    Message& message) {
   for (const auto& hook : from.options().hooks.process_message_before_send) {
     auto changed = guarded("process_message_before_send", from.name(),
                            [&] { return hook(from, to, std::move(message)); });
@@ -132,31 +164,58 @@ Stop Conversation::deliver(const ConversableAgent& from, const ConversableAgent&
                                      from.name(), to.name())},
         from.name());
   }
-  if (kind == MessageKind::reply && message.has_calls()) kind = MessageKind::tool_call;
-  give_call_ids(message, session_.transcript().size());
+  return {};
+}
 
+MessagePtr Conversation::keep_on_both_sides(const ConversableAgent& from,
+                                            const ConversableAgent& to, Message message) {
+  MessagePtr said = store(as_kept(std::move(message), from.name(), Role::assistant));
+  Message heard_copy = as_kept(**said, from.name(), Role::user);
+  MessagePtr heard = heard_copy.role == (*said)->role ? said : store(std::move(heard_copy));
+  party(from).with(&to).add(said);
+  party(to).with(&from).add(std::move(heard));
+  return said;
+}
+
+Stop Conversation::pass_on(const ConversableAgent& from, const ConversableAgent& to,
+                           Message message) {
+  if (Stop stop = refuse_or_change(from, to, message)) return stop;
+  keep_on_both_sides(from, to, std::move(message));
+  return {};
+}
+
+void Conversation::add_to_transcript(const TranscriptEntry& entry) {
+  transcript_.push_back(entry);
+  session_.transcript().push_back(entry);
+}
+
+Stop Conversation::deliver(const ConversableAgent& from, const ConversableAgent& to,
+                           Message message, MessageKind kind) {
+  if (Stop stop = refuse_or_change(from, to, message)) return stop;
+  give_call_ids(message, session_.transcript().size());
   keep(from, to, std::move(message), kind);
   return check(from.name(), false);
 }
 
 void Conversation::keep(const ConversableAgent& from, const ConversableAgent& to, Message message,
                         MessageKind kind) {
-  MessagePtr said = store(as_kept(std::move(message), from.name(), Role::assistant));
-  Message heard_copy = as_kept(**said, from.name(), Role::user);
-  MessagePtr heard = heard_copy.role == (*said)->role ? said : store(std::move(heard_copy));
-  const auto append = [](Dialogue& dialogue, const MessagePtr& kept) {
-    dialogue.met = true;
-    dialogue.history.push_back(kept);
-  };
-  append(party(from).with(&to), said);
-  append(party(to).with(&from), heard);
+  tell(from, to, keep_on_both_sides(from, to, std::move(message)), kind);
+}
 
-  transcript_.push_back({.speaker = from.name(),
-                         .recipient = to.name(),
-                         .kind = kind,
-                         .message = std::move(said),
-                         .at = Instant{session_.effects().session_time()}});
-  session_.transcript().push_back(transcript_.back());
+Stop Conversation::announce(const ConversableAgent& from, const ConversableAgent& to,
+                            MessagePtr said, MessageKind kind) {
+  tell(from, to, std::move(said), kind);
+  return check(from.name(), false);
+}
+
+void Conversation::tell(const ConversableAgent& from, const ConversableAgent& to, MessagePtr said,
+                        MessageKind kind) {
+  if (kind == MessageKind::reply && (*said)->has_calls()) kind = MessageKind::tool_call;
+  add_to_transcript({.speaker = from.name(),
+                     .recipient = to.name(),
+                     .kind = kind,
+                     .message = std::move(said),
+                     .at = Instant{session_.effects().session_time()}});
   if (!options_.silent) notify([&] { return MessageAdded{transcript_.back()}; });
 }
 
@@ -235,7 +294,7 @@ Reply Conversation::first_final_reply(Turn& turn, std::span<const BuiltInReply> 
         if (!*matched) return Reply::pass();
         const CallContext call = context(turn.name(), Purpose::other);
         return slot.reply(
-            ReplyRequest{session_, turn.self.agent, turn.sender, turn.messages, call});
+            ReplyRequest{session_, turn.self.agent, turn.sender, turn.messages, call, *this});
       });
       if (!reply) return Reply::none(std::move(reply).error());
       if (reply->final) return std::move(*reply);
@@ -268,28 +327,31 @@ Reply Conversation::built_in_reply(BuiltInReply built_in, Turn& turn) {
 Result<std::string> Conversation::ask_human(PartyState& self, HumanSituation situation,
                                             const std::string& peer) {
   const ConversableAgent& agent = self.agent;
-  HumanPrompt prompt{.situation = situation,
-                     .agent = agent.name(),
-                     .peer = peer,
-                     .text = prompt_text(situation, agent.name(), peer)};
-  notify([&] { return HumanAsked{agent.name(), prompt.text}; });
+  auto answer =
+      ask_person(agent.options().human_input, {.situation = situation,
+                                               .agent = agent.name(),
+                                               .peer = peer,
+                                               .text = prompt_text(situation, agent.name(), peer)});
+  if (answer) self.human_inputs.push_back(*answer);
+  return answer;
+}
+
+Result<std::string> Conversation::ask_person(const HumanInput& person, HumanPrompt prompt) {
+  notify([&] { return HumanAsked{prompt.agent, prompt.text}; });
   const auto ask = [&] {
     return call_on_worker(
         session_.runtime(),
-        [input = agent.options().human_input, prompt](const std::stop_token& stop) mutable {
+        [input = person, prompt](const std::stop_token& stop) mutable {
           prompt.stop = stop;
           return input(prompt);
         },
         base_.deadline, base_.stop);
   };
   auto effect = session_.effects().effect<Result<std::string>>(
-      EffectKind::human_input, agent.name(), [&] { return prompt.text; }, ask, encode_text,
+      EffectKind::human_input, prompt.agent, [&] { return prompt.text; }, ask, encode_text,
       decode_text);
   if (!effect) return fail(std::move(effect).error());
-  if (*effect) {
-    self.human_inputs.push_back(**effect);
-    notify([&] { return HumanAnswered{agent.name(), **effect}; });
-  }
+  if (*effect) notify([&] { return HumanAnswered{prompt.agent, **effect}; });
   return std::move(*effect);
 }
 

@@ -45,8 +45,9 @@ struct Turn {
 /// failure is a Stop; nothing is thrown.
 class Conversation {
  public:
-  /// All are borrowed. `options.session` is not looked at.
-  Conversation(Session& session, const ChatOptions& options);
+  /// All are borrowed. `options.session` is not looked at. A chat inside another keeps to the
+  /// bounds of that, too, and tells its observers.
+  Conversation(Session& session, const ChatOptions& options, Conversation* parent = nullptr);
   Conversation(const Conversation&) = delete;
   Conversation& operator=(const Conversation&) = delete;
 
@@ -64,6 +65,13 @@ class Conversation {
   Stop deliver(const ConversableAgent& from, const ConversableAgent& to, Message message,
                MessageKind kind);
 
+  /// Announces a message that no party stores. The stop is empty unless the chat is to end.
+  Stop announce(const ConversableAgent& from, const ConversableAgent& to, MessagePtr said,
+                MessageKind kind);
+  /// Stores a message on both sides without announcing it: nobody says it now. The stop is empty
+  /// unless a hook fails.
+  Stop pass_on(const ConversableAgent& from, const ConversableAgent& to, Message message);
+
   /// What `self` answers to the last of `messages` (nullptr: its history with `sender`).
   Reply generate_reply(PartyState& self, const ConversableAgent* sender,
                        const MessageList* messages = nullptr,
@@ -72,9 +80,14 @@ class Conversation {
   /// Why the chat has to end now, if it has to: the stop token, the deadline, a condition.
   Stop check(const std::string& agent, bool before_model_call);
 
+  /// Why the chat has to end now for a reason from outside: the stop token, the deadline.
+  Stop external_stop(const std::string& agent);
+
   /// The human of `self`, through the effect log.
   Result<std::string> ask_human(PartyState& self, HumanSituation situation,
                                 const std::string& peer);
+  /// The same for any prompt and anybody who answers it; nothing is noted with a party.
+  Result<std::string> ask_person(const HumanInput& person, HumanPrompt prompt);
 
   /// A context for a call made by `agent`.
   [[nodiscard]] CallContext context(const std::string& agent, Purpose purpose);
@@ -89,10 +102,20 @@ class Conversation {
   /// This chat's messages.
   [[nodiscard]] Transcript& transcript() noexcept { return transcript_; }
   [[nodiscard]] CallTotals::Snapshot used();
-  /// Messages that were answered, counted in pairs.
+  /// Messages that were answered, counted in pairs; in a group every message after the first.
   [[nodiscard]] std::int64_t completed_turns() const noexcept {
-    return static_cast<std::int64_t>(transcript_.size() / 2);
+    const auto said = static_cast<std::int64_t>(transcript_.size());
+    return in_group_ ? said - 1 : said / 2;
   }
+  /// Notes what was said elsewhere on behalf of this chat.
+  void add_to_transcript(const TranscriptEntry& entry);
+  void count_turns_of_a_group() noexcept { in_group_ = true; }
+  /// How many chats this one runs in.
+  [[nodiscard]] int depth() const noexcept { return depth_; }
+  /// What bounds and observes this chat, for chats that run inside it.
+  [[nodiscard]] const CallContext& bounds() const noexcept { return base_; }
+  /// The observers of this chat and of those that it runs in, the runtime's left out.
+  [[nodiscard]] const Observer& observers() const noexcept { return observers_; }
 
  private:
   /// Stores a message on both sides and announces it.
@@ -101,11 +124,16 @@ class Conversation {
   Reply first_final_reply(Turn& turn, std::span<const BuiltInReply> exclude);
   Reply built_in_reply(BuiltInReply built_in, Turn& turn);
   Stop apply_reply_hooks(const Turn& turn, MessageList& changed);
+  MessagePtr keep_on_both_sides(const ConversableAgent& from, const ConversableAgent& to,
+                                Message message);
+  void tell(const ConversableAgent& from, const ConversableAgent& to, MessagePtr said,
+            MessageKind kind);
+  [[nodiscard]] Stop turns_used_up(const ConversableAgent& first) const;
+  Stop refuse_or_change(const ConversableAgent& from, const ConversableAgent& to, Message& message);
   // context.cpp
   Stop apply_transforms(const Turn& turn, MessageList& changed);
   Result<ModelReply> complete_within_window(PartyState& self, ModelRequest& request,
                                             const CallContext& call);
-  Stop external_stop(const std::string& agent);
 
   // termination_check.cpp
   Reply check_termination_and_human_reply(Turn& turn);
@@ -125,6 +153,7 @@ class Conversation {
   const ChatOptions& options_;
   Parties& parties_;
   EitherStop stop_;
+  const Observer observers_;
   CallContext base_;
   const CallTotals::Snapshot used_before_;
   const Instant started_;   // on the clock
@@ -132,6 +161,8 @@ class Conversation {
   Transcript transcript_;
   RepetitionOptions repetition_;  // with the tools that say that they are repeatable
   bool closing_call_made_ = false;
+  bool in_group_ = false;
+  const int depth_;
 };
 
 /// The stop that a failure makes.

@@ -93,6 +93,8 @@ std::string prompt_text(HumanSituation situation, std::string_view agent, std::s
           "automatic "
           "reply, exit: end the chat): ",
           agent, peer);
+    case HumanSituation::choose_speaker:
+      return "Number of the next speaker (enter: the next in order): ";
   }
   return {};
 }

@@ -26,6 +26,7 @@ enum class HumanSituation : std::uint8_t {
   before_answer,   ///< Enter: the automatic reply; `exit`: the chat ends.
   on_termination,  ///< A termination message: enter or `exit` end the chat.
   at_cap,          ///< The cap of automatic replies is reached: as before_answer.
+  choose_speaker,  ///< The number of the next speaker of a group chat; enter: the next in order.
 };
 
 /// What a person is asked.

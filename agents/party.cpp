@@ -89,18 +89,7 @@ void Party::clear_history(const ConversableAgent& peer) {
 }
 
 void Party::clear_history(std::size_t keep) {
-  for (const auto& dialogue : state_->dialogues) {
-    MessageList kept;
-    if (keep > 0 && !dialogue->history.empty()) {
-      const MessageList& all = dialogue->history;
-      std::size_t first = all.size() - std::min(keep, all.size());
-      if (first > 0 && !(*all[first])->tool_responses.empty()) --first;
-      kept.assign(all.begin() + static_cast<std::ptrdiff_t>(first), all.end());
-    }
-    dialogue->forget();
-    dialogue->met = dialogue->met && keep > 0;
-    dialogue->history = std::move(kept);
-  }
+  state_->forget_all_but(keep);
 }
 
 void Party::reset() {

@@ -1,5 +1,7 @@
 #include <moderato/agents/party_state.hpp>
 
+#include <algorithm>
+
 namespace moderato {
 
 PartyState::PartyState(const ConversableAgent& who)
@@ -23,6 +25,21 @@ Dialogue& PartyState::with(const ConversableAgent* peer) {
   dialogues.push_back(std::make_unique<Dialogue>());
   if (peer != nullptr) dialogues.back()->peer = *peer;
   return *dialogues.back();
+}
+
+void PartyState::forget_all_but(std::size_t keep) {
+  for (const auto& dialogue : dialogues) {
+    MessageList kept;
+    if (keep > 0 && !dialogue->history.empty()) {
+      const MessageList& all = dialogue->history;
+      std::size_t first = all.size() - std::min(keep, all.size());
+      if (first > 0 && !(*all[first])->tool_responses.empty()) --first;
+      kept.assign(all.begin() + static_cast<std::ptrdiff_t>(first), all.end());
+    }
+    dialogue->forget();
+    dialogue->met = dialogue->met && keep > 0;
+    dialogue->history = std::move(kept);
+  }
 }
 
 PartyState& Parties::operator[](const ConversableAgent& agent) {

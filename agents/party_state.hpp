@@ -30,6 +30,18 @@ struct Dialogue {
   std::size_t prepared = 0;
   PromptMemory memory{};  ///< Of `prompt`.
 
+  void add(MessagePtr message) {
+    met = true;
+    history.push_back(std::move(message));
+  }
+  /// Another message in place of the newest one.
+  void replace_newest(MessagePtr message) {
+    history.back() = std::move(message);
+    if (prepared == history.size()) {
+      prompt.clear();
+      prepared = 0;
+    }
+  }
   void forget() {
     history.clear();
     prompt.clear();
@@ -56,6 +68,9 @@ struct PartyState {
   Dialogue& with(const ConversableAgent* peer);
   /// Null if there is none yet.
   [[nodiscard]] Dialogue* find(const ConversableAgent* peer) const noexcept;
+  /// Forgets everything but the newest `keep` messages of each talk, and the call that the oldest
+  /// of them answers.
+  void forget_all_but(std::size_t keep);
   [[nodiscard]] std::int64_t cap_for(const Dialogue& dialogue) const noexcept {
     return dialogue.cap.value_or(cap);
   }

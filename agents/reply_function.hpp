@@ -17,6 +17,7 @@
 namespace moderato {
 
 class ConversableAgent;
+class Conversation;
 class Session;
 
 /// What a reply function decides: nothing (the next one is asked), a message, or that there is no
@@ -50,6 +51,7 @@ struct ReplyRequest {
   std::span<const MessagePtr>
       messages;                ///< As the hooks left them; the last one is to be answered.
   const CallContext& context;  ///< For model calls made on behalf of the conversation.
+  Conversation& conversation;  ///< For the library's own reply functions.
 };
 
 /// A user's reply function. Runs on the conversation's fiber; what it throws ends the chat with

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include <moderato/agents/group/group_state.hpp>
 #include <moderato/agents/prompt.hpp>
 #include <moderato/agents/summarize.hpp>
 
@@ -83,7 +84,10 @@ Result<std::string> summarize(Conversation& chat, const ConversableAgent& sender
   if (method.is_none()) return std::string();
   const Dialogue* dialogue = chat.party(recipient).find(&sender);
   static const MessageList nothing;
-  const MessageList& messages = dialogue != nullptr ? dialogue->history : nothing;
+  const MessageList* said = dialogue != nullptr ? &dialogue->history : &nothing;
+  const auto& group = AgentDefinition::of(recipient).inside.group;
+  if (group) said = &chat.session().part<Groups>()[recipient].messages;
+  const MessageList& messages = *said;
   if (const SummaryMethod::Function* function = method.function()) {
     const CallContext call = chat.context(recipient.name(), Purpose::summary);
     return (*function)(SummaryRequest{chat.session(), sender, recipient, messages, call});
@@ -91,6 +95,9 @@ Result<std::string> summarize(Conversation& chat, const ConversableAgent& sender
   if (const ReflectionOptions* options = method.reflection()) {
     if (stop.error) return fail(*stop.error);
     return reflect(chat, sender, recipient, messages, *options);
+  }
+  if (group && !group->has(sender) && !messages.empty()) {
+    return last_message_summary((*messages.back())->content);
   }
   return last_message(dialogue, recipient);
 }

@@ -5,7 +5,13 @@
 #include <moderato/agents/assistant_agent.hpp>
 #include <moderato/agents/code_execution/command_line_executor.hpp>
 #include <moderato/agents/conversable_agent.hpp>
+#include <moderato/agents/graph/graph_agent.hpp>
+#include <moderato/agents/group/group_chat_manager.hpp>
+#include <moderato/agents/handoff/handoff.hpp>
 #include <moderato/agents/party.hpp>
+#include <moderato/agents/planner/planner_agent.hpp>
+#include <moderato/agents/sequence/initiate_chats.hpp>
+#include <moderato/agents/sequence/nested_chats.hpp>
 #include <moderato/agents/structured_output.hpp>
 #include <moderato/agents/tool.hpp>
 #include <moderato/agents/transforms/compression.hpp>

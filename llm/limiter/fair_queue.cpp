@@ -100,6 +100,7 @@ void FairQueue::push(Entry& entry, std::string_view name, double weight) {
 }
 
 void FairQueue::note_idle(Entry& entry, const IdleTimes& idle) noexcept {
+  if (waiting_.size() != 1) return;
   entry.idle_ = idle;
   for (std::size_t i = 0; i < idle.size(); ++i) {
     entry.flow_->sum.idle[i] += idle[i];
@@ -192,6 +193,7 @@ QueuedAhead FairQueue::ahead_of(const Entry& entry) const {
     subtract(ahead, **later);
   }
   if (waiting_.size() == 1) return ahead;
+  ahead.idle = {};  // the notes are about one order of arrival
   // While this flow gets `work` of virtual time, another one gets as much, if it has so much.
   double work = 0;
   if (own.sum.calls > 0) {

@@ -3,7 +3,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -140,6 +139,12 @@ class Limiter {
 /// that belongs to it. Throws std::invalid_argument without any.
 [[nodiscard]] Limiter any_of(std::vector<Limiter> limiters);
 
+/// A tenant's share of a quota, > 0; who is not named has 1.
+struct TenantWeight {
+  std::string tenant{};
+  double weight = 1.0;
+};
+
 /// Bounds of a limiter's queue, and who counts how much in it.
 struct QueueOptions {
   /// Calls that may wait; one more is refused with queue_full.
@@ -148,8 +153,7 @@ struct QueueOptions {
   std::size_t max_queue_per_tenant = 0;
   /// A call that would wait longer than this is refused with queue_full.
   Duration max_queue_time = std::chrono::hours(1);
-  /// Shares of tenants, > 0; who is not named has 1.
-  std::map<std::string, double, std::less<>> tenant_weights{};
+  std::vector<TenantWeight> tenant_weights{};
 };
 
 /// One limit of a quota: `count` units in each `per`.

@@ -251,8 +251,9 @@ Result<QueuedNotice> LimiterState::enter(Entry& entry, const CallContext& contex
   const Instant now = entry.arrived;
   const std::scoped_lock lock(mutex_);
   double weight = weight_of(context.priority);
-  const auto own = limits.tenant_weights.find(context.tenant);
-  if (own != limits.tenant_weights.end()) weight *= own->second;
+  for (const TenantWeight& own : limits.tenant_weights) {
+    if (own.tenant == context.tenant) weight *= own.weight;
+  }
   std::string flow = context.tenant;
   if (context.priority != Priority::normal) flow.append("\n").append(to_string(context.priority));
   const std::size_t of_flow = queue_.size_of_flow(flow);

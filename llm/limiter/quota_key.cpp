@@ -193,7 +193,9 @@ std::optional<KeyChange> QuotaKey::settle(Instant now, const Granted& grant, con
 // "Cost ahead ÷ rate, and of all limits the longest" is too short as soon as the limits take turns:
 // while a call waits for tokens the bucket of requests fills up, and what flows over is lost to the
 // calls behind. So every queued call leaves a note of how long each limit will have stood full when
-// it goes.
+// it goes. The notes are exact while the calls go in the order in which they came; where they do
+// not, notes add up that belong to another order, so they never lengthen an estimate by more than a
+// quarter and a second.
 WaitEstimate QuotaKey::expected_wait(Instant now, const Ask& asked,
                                      const QueuedAhead& ahead) const {
   now = std::max(now, latest_);
@@ -204,14 +206,18 @@ WaitEstimate QuotaKey::expected_wait(Instant now, const Ask& asked,
   WaitEstimate estimate{.at_least = start - now,
                         .reason = start > now ? state_.name(now) : "",
                         .size = dominant_share(asked)};
+  Duration by_cost = estimate.at_least;  // without the notes
   for (std::size_t i = 0; i < dimensions().size(); ++i) {
     const auto& dimension = dimensions_[i];
-    const Duration before = dimension.cost(cost_ahead) + ahead.idle[i];
-    const Duration wait = start - now + dimension.wait(start, dimension.cost(ask), before, share);
+    const Duration cost = dimension.cost(ask);
+    const Duration before = dimension.cost(cost_ahead);
+    const Duration wait = start - now + dimension.wait(start, cost, before + ahead.idle[i], share);
+    by_cost = std::max(by_cost, start - now + dimension.wait(start, cost, before, share));
     if (wait <= estimate.at_least) continue;
     estimate.at_least = wait;
     estimate.reason = to_string(dimension.rule().unit);
   }
+  estimate.at_least = std::min(estimate.at_least, by_cost + by_cost / 4 + std::chrono::seconds(1));
   if (const Duration paced = governor_.wait(start, ask.requests, ahead.cost.requests);
       start - now + paced > estimate.at_least) {
     estimate.at_least = start - now + paced;

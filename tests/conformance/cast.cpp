@@ -30,6 +30,32 @@ std::optional<Content> default_reply_from(const Value& agent) {
   return message_from(reply).content;
 }
 
+// AutoGen's words where nothing is given. An empty description is kept there; a blank one is as
+// good.
+std::string description_from(const Value& agent, HumanInputMode mode) {
+  const Value given = agent.value("description", Value());
+  if (given.is_string()) return given.get<std::string>().empty() ? " " : given.get<std::string>();
+  if (agent.at("kind") == "assistant" && !agent.contains("system_message")) {
+    return "A helpful and general-purpose AI assistant that has strong language skills, Python "
+           "skills, and Linux command line skills.";
+  }
+  if (agent["kind"] != "user_proxy") return {};
+  switch (mode) {
+    case HumanInputMode::always:
+      return "An attentive HUMAN user who can answer questions about the task, and can perform "
+             "tasks such as running Python code or inputting command line commands at a Linux "
+             "terminal and reporting back the execution results.";
+    case HumanInputMode::terminate:
+      return "A user that can run Python code or input command line commands at a Linux terminal "
+             "and report back the execution results.";
+    case HumanInputMode::never:
+      return "A computer terminal that performs no other action than running Python scripts "
+             "(provided to it quoted in ```python code blocks), or sh shell scripts (provided to "
+             "it quoted in ```sh code blocks).";
+  }
+  return {};
+}
+
 Content with_suffix(const Content& content, const std::string& suffix) {
   return content.is_text() ? Content(std::string(content.as_text()) + suffix) : content;
 }
@@ -79,7 +105,7 @@ struct Cast {
     const std::string name = agent.at("name");
     Options options{.name = name};
     options.system_message = agent.value("system_message", system_message);
-    options.description = agent.value("description", "");
+    options.description = description_from(agent, mode_from(agent, mode));
     options.human_input_mode = mode_from(agent, mode);
     options.max_consecutive_auto_reply = agent.value("max_consecutive_auto_reply", autogen_cap);
     options.is_termination_msg = recorded_rule(recorder, name, agent.value("termination", Value()));

@@ -16,11 +16,13 @@ Value normalized_message(Value message) {
   const auto drop_empty = [](Value& object, const char* key) {
     const auto found = object.find(key);
     if (found == object.end()) return;
-    const bool empty = (found->is_string() && found->get_ref<const std::string&>().empty()) ||
+    const bool empty = found->is_null() ||
+                       (found->is_string() && found->get_ref<const std::string&>().empty()) ||
                        (found->is_array() && found->empty());
     if (empty) object.erase(found);
   };
   drop_empty(message, "tool_calls");
+  drop_empty(message, "function_call");
   drop_empty(message, "tool_call_id");
   if (message.contains("tool_calls")) {
     for (Value& call : message["tool_calls"]) drop_empty(call, "id");
@@ -95,6 +97,19 @@ Value expected_observation(const Value& expect) {
       shown["histories"][agent][peer] = messages_of(indexes, pool);
     }
   }
+  for (Value& result : shown["results"]) {
+    if (result.contains("last_message")) {
+      result["last_message"] = messages_of({result["last_message"]}, pool)[0];
+    }
+    if (result.contains("chat_history")) {
+      result["chat_history"] = messages_of(result["chat_history"], pool);
+    }
+  }
+  if (expect.contains("group_messages")) {
+    for (const auto& [manager, indexes] : expect["group_messages"].items()) {
+      shown["group_messages"][manager] = messages_of(indexes, pool);
+    }
+  }
   shown["chats"] = Value::array();
   for (const Value& chat : expect.at("chats")) shown["chats"].push_back(expected_chat(chat, pool));
   shown["model_calls"] = Value::array();
@@ -123,6 +138,17 @@ bool drop_ignored_fields(Value& observation) {
     if (chat.contains("chat_history")) drop(chat["chat_history"]);
   }
   return any;
+}
+
+bool as_if_in_step(Value& observation) {
+  observation.erase("counters");
+  Value trace = Value::array();
+  for (const Value& event : observation["trace"]) {
+    const bool again = !trace.empty() && event[0] == "term" && trace.back() == event;
+    if (!again) trace.push_back(event);
+  }
+  observation["trace"] = std::move(trace);
+  return true;
 }
 
 std::optional<std::string> first_difference(const Value& expected, const Value& observed,

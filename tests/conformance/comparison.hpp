@@ -18,6 +18,10 @@ using Value = nlohmann::json;
 /// True if there was any.
 bool drop_ignored_fields(Value& observation);
 
+/// For recordings of AutoGen's async variant, in which each termination check runs twice: leaves
+/// out the counters, and the second of two equal checks.
+bool as_if_in_step(Value& observation);
+
 /// Where two values differ first, and how; nullopt if they are equal. A text of `loose` (one whose
 /// wording comes from Python) matches every text with the same frame.
 [[nodiscard]] std::optional<std::string> first_difference(const Value& expected,

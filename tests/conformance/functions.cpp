@@ -10,11 +10,13 @@
 #include <moderato/agents/code_execution/code_block.hpp>
 #include <moderato/agents/code_execution/code_text.hpp>
 #include <moderato/agents/conversable_agent.hpp>
+#include <moderato/agents/group/group_state.hpp>
 #include <moderato/agents/prompt.hpp>
 #include <moderato/agents/summary.hpp>
 #include <moderato/agents/tool_json.hpp>
 
 #include "code.hpp"
+#include "groups.hpp"
 #include "recorder.hpp"
 #include "transforms.hpp"
 
@@ -99,6 +101,67 @@ Value valid_name(const Value& args) {
   return name;
 }
 
+// A group of agents with these [name, description] pairs or names.
+GroupDefinition group_of(const Value& agents) {
+  GroupChat chat = autogen_group();
+  for (const Value& agent : agents) {
+    ConversableOptions options{.name = agent.is_array() ? agent[0] : agent};
+    if (agent.is_array()) options.description = agent[1];
+    chat.agents.emplace_back(std::move(options));
+  }
+  return GroupDefinition(std::move(chat));
+}
+
+Value mentioned(const Value& args) {
+  const std::string text = args.at("text").is_string()
+                               ? args["text"]
+                               : Value(parsed_message({{"content", args["text"]}}).text());
+  return mentioned_agents(args.value("among", args.at("names")), text);
+}
+
+// The longest name that fits counts: entries in which one name is part of another may differ.
+bool one_name_in_another(const Value& names) {
+  for (const Value& name : names) {
+    for (const Value& other : names) {
+      if (name != other && other.get<std::string>().starts_with(name.get<std::string>())) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
+Value next_agent(const Value& args) {
+  const GroupDefinition group = group_of(args.at("names"));
+  Agents among;
+  for (const Value& name : args.value("among", args["names"])) {
+    const ConversableAgent* agent = group.participant(name.get<std::string>());
+    if (agent == nullptr) throw std::invalid_argument("no participant");
+    among.push_back(*agent);
+  }
+  if (among.empty()) throw std::invalid_argument("nobody");
+  const std::string last = args.value("last", "");
+  const ConversableAgent* speaker = group.participant(last);
+  const ConversableAgent outsider({.name = last.empty() ? "outsider" : last});
+  return group.next_after(speaker != nullptr ? *speaker : outsider, among).name();
+}
+
+Value select_speaker_message(const Value& args) {
+  const GroupDefinition group = group_of(args.at("agents"));
+  const GroupChat& chat = group.chat;
+  return {{"message", fill_selection_template(chat.select_speaker_message_template, chat.agents)},
+          {"prompt", fill_selection_template(*chat.select_speaker_prompt_template, chat.agents)},
+          {"introductions", group.introductions}};
+}
+
+Value default_successors(const Value& args) {
+  const Value& repeat = args.at("allow_repeat_speaker");
+  AllowRepeatSpeaker allowed = true;
+  if (repeat.is_boolean()) allowed = repeat.get<bool>();
+  if (repeat.is_array()) allowed = repeat.get<std::vector<std::string>>();
+  return default_transitions(args.at("names"), allowed);
+}
+
 using Function = std::function<Value(const Value& args)>;
 
 const std::map<std::string, Function, std::less<>>& functions() {
@@ -127,6 +190,14 @@ const std::map<std::string, Function, std::less<>>& functions() {
          return with_quiet_pip(args.at("lang").get<std::string>(),
                                args.at("code").get<std::string>());
        }},
+      {"mentioned_agents", mentioned},
+      {"next_agent", next_agent},
+      {"select_speaker_message", select_speaker_message},
+      {"default_transitions", default_successors},
+      {"disallowed_to_allowed",
+       [](const Value& args) {
+         return allowed_from_disallowed(args.at("names"), args.at("disallowed"));
+       }},
       {"summary_last_msg",
        [](const Value& args) { return last_message_summary(parsed_content(args)); }},
       {"default_termination",
@@ -152,6 +223,9 @@ FunctionOutcome run_function(const Value& entry) {
     outcome.tag = transform_quirk(entry["args"]["transform"], parsed_messages(entry["args"]));
   }
   if (name == "filename_from_code") outcome.tag = "comment-taken-for-filename";
+  if (name == "mentioned_agents" && one_name_in_another(entry["args"].at("names"))) {
+    outcome.tag = "escaped-underscore-double-mention";
+  }
   const bool raises = entry.contains("raises");
   try {
     const Value result = found->second(entry.at("args"));

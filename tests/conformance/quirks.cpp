@@ -27,14 +27,15 @@ constexpr std::array table{
     Quirk{"results-share-one-history", fixed, "a result owns its history"},
     Quirk{"queue-carryover-accumulates", fixed, "the caller's queue is not written to"},
     Quirk{"nested-without-message-skipped", fixed,
-          "an entry without a message opens with the carryover"},
+          "an entry without a message opens with the outer message and the carryover"},
     // Group chats.
     Quirk{"empty-transition-list-means-everyone", fixed, "nobody may follow: the group chat ends"},
     Quirk{
         "group-cost-incomplete", ignored_fields,
         "usage is not compared: ours is that of one chat, and counts every call, whoever made it"},
     Quirk{"outsider-sees-only-its-message", fixed, "summary and history come from the group"},
-    Quirk{"manager-as-participant-ends", fixed, "a group is refused as a participant of a group"},
+    Quirk{"manager-as-participant-ends", fixed,
+          "a group in a group says the last message of its own talk"},
     Quirk{"manager-human-mode-ignored", fixed, "a manager has no human and no cap to set"},
     Quirk{"manual-skip-ignores-eligible", fixed, "the next is taken among the eligible"},
     Quirk{"groupchat-settings-copied", fixed, "settings are immutable"},

@@ -55,6 +55,7 @@ class ScriptedModel final : public Provider {
       for (const ToolDefinition& tool : *request.request.tools) call["tools"].push_back(tool.name);
     }
     if (context.purpose == Purpose::summary) call["for"] = "summary";
+    if (context.purpose == Purpose::speaker_selection) call["for"] = "select_speaker";
     if (const auto& temperature = request.request.sampling.temperature) {
       call["params"]["temperature"] = *temperature;
     }
@@ -142,6 +143,8 @@ std::string autogen_prompt(const HumanPrompt& prompt) {
           "stop "
           "the conversation: ",
           prompt.peer);
+    case HumanSituation::choose_speaker:
+      return "Enter the number of the next speaker (enter nothing or `q` to use auto selection): ";
   }
   return {};
 }

@@ -19,6 +19,7 @@ struct Recorder {
   Value prompts = Value::array();
   bool model_script_ended = false;
   bool human_script_ended = false;
+  bool async = false;  ///< A recording of AutoGen's async variant.
 };
 
 /// A message as the recordings write it.

@@ -3,15 +3,11 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <map>
-#include <memory>
 #include <stdexcept>
 
-#include <moderato/agents/party.hpp>
-#include <moderato/core/simulation.hpp>
-
 #include "cast.hpp"
-#include "recorder.hpp"
+#include "groups.hpp"
+#include "scenario_run.hpp"
 
 namespace moderato::conformance {
 namespace {
@@ -19,54 +15,28 @@ namespace {
 constexpr const char* autogen_summary_prompt =
     "Summarize the takeaway from the conversation. Do not add any introductory phrases.";
 
-/// An action that failed, as `expect.error` has it.
-struct Raised {
-  std::string kind;
-  std::string category{};
-};
+Value as_reply(const std::optional<Message>& reply) {
+  if (!reply) return nullptr;
+  const bool only_text = reply->role == Role::assistant && reply->content.is_text() &&
+                         !reply->has_calls() && reply->tool_responses.empty();
+  if (only_text) return std::string(reply->content.as_text());
+  return as_value(*reply);
+}
 
-class Scenario {
- public:
-  explicit Scenario(const Value& scenario);
-  ScenarioRun run();
-
- private:
-  const ConversableAgent& agent(const Value& name) const {
-    return agents_.at(name.get<std::string>());
-  }
-  Party party(const Value& name) { return Party(*session_, agent(name)); }
-
-  Value act(const Value& action);
-  void initiate_chat(const Value& action);
-  void send(const Value& action);
-  Value generate_reply(const Value& action);
-  Value execute_function(const Value& action);
-  void register_reply(const Value& action);
-  Value last_message(const Value& action);
-
-  ChatMessage chat_message(const Value& action) const;
-  Carryover carryover(const Value& action) const;
-  SummaryMethod summary_method(const Value& action) const;
-  Trigger trigger(const Value& value) const;
-  Value recorded_end(const ChatResult& result, const ChatOptions& options,
-                     const std::string& sender, const std::string& recipient);
-  Raised raised(const Error& error) const;
-  Value state();
-
-  const Value& scenario_;
-  std::shared_ptr<Recorder> recorder_ = std::make_shared<Recorder>();
-  std::stop_source interrupt_;
-  Simulation world_;
-  std::unique_ptr<Session> session_;
-  std::map<std::string, ConversableAgent> agents_;
-  Value chats_ = Value::array();
-  Value fixed_ = Value::array();
-};
+}  // namespace
 
 Scenario::Scenario(const Value& scenario)
     : scenario_(scenario),
-      session_(std::make_unique<Session>(world_, SessionOptions{.stop = interrupt_.get_token()})),
-      agents_(make_cast(scenario, world_, recorder_, interrupt_)) {}
+      session_(std::make_unique<Session>(
+          world_, SessionOptions{.observer = Observer([this](const Event& event) {
+                                   const auto* began = std::get_if<ChatStarted>(&event.data);
+                                   if (began != nullptr) chat_began(*began);
+                                 }),
+                                 .stop = interrupt_.get_token()})),
+      agents_(make_cast(scenario, world_, recorder_, interrupt_)),
+      managers_(make_groups(scenario, agents_, world_, recorder_)) {
+  for (const auto& [name, leader] : managers_) agents_.emplace(name, leader);
+}
 
 ScenarioRun Scenario::run() {
   Value results = Value::array();
@@ -89,8 +59,16 @@ ScenarioRun Scenario::run() {
 Value Scenario::act(const Value& action) {
   const std::string what = action.at("do");
   Value result = Value::object();
-  if (what == "initiate_chat") {
-    initiate_chat(action);
+  if (what == "initiate_chat" || what == "a_initiate_chat") {
+    result = initiate_chat(action);
+  } else if (what == "initiate_chats") {
+    result = initiate_chats(action);
+  } else if (what == "register_nested_chats") {
+    register_nested_chats(action);
+  } else if (what == "save_group") {
+    result = save_group(action);
+  } else if (what == "resume") {
+    result = resume(action);
   } else if (what == "send") {
     send(action);
   } else if (what == "generate_reply") {
@@ -124,25 +102,6 @@ Value Scenario::act(const Value& action) {
   return result;
 }
 
-// Why the chat ended, as the recordings derive it: where the turns are counted only the initiator's
-// silence is a reason. (If the recipient is silent before the last turn AutoGen goes on; here it
-// ends.)
-Value Scenario::recorded_end(const ChatResult& result, const ChatOptions& options,
-                             const std::string& sender, const std::string& recipient) {
-  const Stop& stop = result.stop;
-  if (options.max_turns && stop.agent == recipient) {
-    const auto said =
-        std::count_if(result.transcript.begin(), result.transcript.end(),
-                      [&](const TranscriptEntry& entry) { return entry.speaker == sender; });
-    if (said == *options.max_turns) return {{"reason", "max_turns"}, {"agent", sender}};
-    fixed_.push_back("one-sided-turns");
-  }
-  const bool termination = stop.reason == StopReason::termination_message;
-  Value end{{"reason", termination ? "termination_msg" : to_string(stop.reason)}};
-  if (stop.reason != StopReason::no_initial_message) end["agent"] = stop.agent;
-  return end;
-}
-
 Raised Scenario::raised(const Error& error) const {
   if (recorder_->model_script_ended) return {"model_script_exhausted"};
   if (recorder_->human_script_ended) return {"human_script_exhausted"};
@@ -162,48 +121,6 @@ Raised Scenario::raised(const Error& error) const {
   }
 }
 
-void Scenario::initiate_chat(const Value& action) {
-  const ConversableAgent& sender = agent(action.at("sender"));
-  const ConversableAgent& recipient = agent(action.at("recipient"));
-  chats_.push_back({{"sender", sender.name()},
-                    {"recipient", recipient.name()},
-                    {"end", {{"reason", "exception"}}}});
-  recorder_->trace.push_back({"chat", sender.name(), recipient.name()});
-  ChatOptions options{.session = session_.get(),
-                      .summary_method = summary_method(action),
-                      .carryover = carryover(action),
-                      .silent = action.value("silent", false),
-                      .clear_history = action.value("clear_history", true),
-                      .repetition = {.report_after = 0, .stop_after = 0}};
-  if (action.contains("max_turns") && !action["max_turns"].is_null()) {
-    options.max_turns = action["max_turns"].get<std::int64_t>();
-  }
-  const ChatResult result = sender.initiate_chat(recipient, chat_message(action), options);
-
-  if (result.stop.reason == StopReason::cancelled) throw Raised{"interrupt"};
-  if (result.stop.error) throw raised(*result.stop.error);
-  // A reflection that the provider refuses (400) is an empty summary in AutoGen; ours says why as
-  // well.
-  if (result.summary_error && result.summary_error->http_status != 400) {
-    if (result.summary_error->code == ErrorCode::invalid_request &&
-        !recorder_->model_script_ended) {
-      throw Raised{"raised", "no_conversation"};
-    }
-    throw raised(*result.summary_error);
-  }
-  Value& chat = chats_.back();
-  chat["end"] = recorded_end(result, options, sender.name(), recipient.name());
-  chat["summary"] = result.summary;
-  chat["human_input"] = result.human_inputs;
-  chat["chat_history"] = Value::array();
-  for (const MessagePtr& message : result.chat_history) {
-    chat["chat_history"].push_back(as_value(**message));
-  }
-  Value end{"end", chat["end"]["reason"]};
-  if (chat["end"].contains("agent")) end.push_back(chat["end"]["agent"]);
-  recorder_->trace.push_back(std::move(end));
-}
-
 void Scenario::send(const Value& action) {
   std::optional<bool> request_reply;
   if (action.contains("request_reply") && !action["request_reply"].is_null()) {
@@ -214,14 +131,6 @@ void Scenario::send(const Value& action) {
                               request_reply, {.repetition = {.report_after = 0, .stop_after = 0}});
   if (stop.reason == StopReason::cancelled) throw Raised{"interrupt"};
   if (stop.error) throw raised(*stop.error);
-}
-
-Value as_reply(const std::optional<Message>& reply) {
-  if (!reply) return nullptr;
-  const bool only_text = reply->role == Role::assistant && reply->content.is_text() &&
-                         !reply->has_calls() && reply->tool_responses.empty();
-  if (only_text) return std::string(reply->content.as_text());
-  return as_value(*reply);
 }
 
 Value Scenario::generate_reply(const Value& action) {
@@ -359,6 +268,7 @@ Trigger Scenario::trigger(const Value& value) const {
     const std::string kind = value["class"];
     if (kind == "any" || kind == "conversable") return Trigger::any_sender();
     return Trigger([kind](const ConversableAgent& sender) {
+      if (kind == "manager") return sender.kind() == AgentKind::group_chat_manager;
       return sender.kind() == (kind == "assistant" ? AgentKind::assistant : AgentKind::user_proxy);
     });
   }
@@ -392,13 +302,16 @@ Value Scenario::state() {
       if (counter != 0) observed["counters"][name][peer_name] = counter;
     }
   }
+  for (const auto& [name, leader] : managers_) {
+    Value& said = observed["group_messages"][name] = Value::array();
+    for (const MessagePtr& message : leader.messages(*session_)) {
+      said.push_back(as_value(**message));
+    }
+  }
   return observed;
 }
 
-}  // namespace
-
 std::optional<std::string> unsupported_part(const Value& scenario) {
-  if (scenario.contains("groups")) return "group chats";
   for (const Value& agent : scenario.at("agents")) {
     const Value model = agent.value("model", Value());
     if (!model.is_object()) continue;
@@ -408,8 +321,7 @@ std::optional<std::string> unsupported_part(const Value& scenario) {
   }
   for (const Value& action : scenario.at("actions")) {
     const std::string what = action.at("do");
-    for (const char* later : {"a_initiate_chat", "initiate_chats", "register_nested_chats", "usage",
-                              "usage_summary", "save_group", "resume"}) {
+    for (const char* later : {"usage", "usage_summary"}) {
       if (what == later) return what;
     }
     if (action.contains("cache")) return "cache";

@@ -16,8 +16,8 @@ TEST_CASE("a loop around a failing call is recognised, told, and paid from the r
   const Observer observer([&](const Event& event) {
     if (const auto* warning = std::get_if<Warning>(&event.data)) warnings.push_back(warning->text);
   });
-  Model model = world.model(provider.provider(), {.limiter = quota({.max_in_flight = 4}),
-                                                  .retry = {.max_attempts = 2}});
+  Model model = world.model(provider.provider(),
+                            {.limiter = quota({.max_in_flight = 4}), .retry = {.max_attempts = 2}});
   int refused = 0;
   for (int i = 0; i < 30; ++i) {  // the user's own loop
     const auto reply = model.complete(question("hi"), {.observer = observer});

@@ -1,0 +1,25 @@
+#include <moderato/agents/child_session.hpp>
+
+namespace moderato {
+
+std::unique_ptr<Session> child_session(Conversation& parent, const std::string& name) {
+  const SessionOptions& own = parent.session().options();
+  const CallContext& bounds = parent.bounds();
+  return std::make_unique<Session>(parent.session().runtime(),
+                                   SessionOptions{.id = parent.session().id() + "/" + name,
+                                                  .tenant = bounds.tenant,
+                                                  .priority = own.priority,
+                                                  .observer = parent.observers(),
+                                                  .stop = bounds.stop,
+                                                  .deadline = bounds.deadline,
+                                                  .budget = bounds.budget,
+                                                  .journal = own.journal,
+                                                  .journal_mode = own.journal_mode});
+}
+
+void join_child_session(Conversation& parent, Session& child) {
+  parent.session().totals().add(child.totals().snapshot());
+  for (const TranscriptEntry& entry : child.transcript()) parent.add_to_transcript(entry);
+}
+
+}  // namespace moderato
