@@ -93,22 +93,19 @@ MaybeExplanation find_parallel_bursts(const CaseFacts& facts) {
 MaybeExplanation find_stacked_retries(const CaseFacts& facts) {
   if (facts.refused.empty()) return std::nullopt;
   struct Request {
-    std::set<std::uint64_t> calls{};
     std::size_t attempts = 0;
-    std::size_t refused = 0;
     bool failed = false;
+    bool again = false;  // asked anew after it had been given up
   };
   std::map<std::pair<std::string_view, std::string_view>, Request> requests;
   std::size_t again = 0;
   for (const CallRecord* call : facts.sent) {
     if (call->request.empty()) continue;
     Request& request = requests[{call->agent, call->request}];
-    // The same request as another call, after the first one failed.
-    const bool stacked =
-        request.failed && (request.calls.count(call->call) == 0 || request.calls.size() > 1);
-    request.calls.insert(call->call);
+    // A first attempt at what failed before is another call for it, of this process or the next.
+    request.again = request.failed && (request.again || call->attempt <= 1);
     ++request.attempts;
-    if (call->http_status == 429 && (stacked || request.attempts > 4)) ++again;
+    if (call->http_status == 429 && (request.again || request.attempts > 4)) ++again;
     request.failed = !call->ok();
   }
   const double share = static_cast<double>(again) / static_cast<double>(facts.refused.size());
