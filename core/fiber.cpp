@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include <moderato/core/loop.hpp>
+#include <moderato/core/sanitizers.hpp>
 
 // Fibers: why this file is not a call to boost::context::fiber
 //
@@ -26,21 +27,6 @@
 //  inside
 //    a catch block would leave its exception to whoever runs next, so the two words move with the
 //    fiber. (`throw;` after a wait, and nested handlers in two fibers, are what breaks otherwise.)
-
-#if defined(__SANITIZE_ADDRESS__)
-#define MODERATO_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define MODERATO_ASAN 1
-#endif
-#endif
-#if defined(__SANITIZE_THREAD__)
-#define MODERATO_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define MODERATO_TSAN 1
-#endif
-#endif
 
 #if defined(MODERATO_ASAN)
 #include <sanitizer/common_interface_defs.h>

@@ -9,6 +9,12 @@
 #include <cstring>
 #include <new>
 
+#include <moderato/core/sanitizers.hpp>
+
+#if defined(MODERATO_ASAN)
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace moderato {
 namespace {
 
@@ -21,6 +27,21 @@ constexpr std::size_t warm_stacks = 256;
 constexpr std::array<std::uint64_t, 8> canary{
     0x6d6f64657261746f, 0x9e3779b97f4a7c15, 0xbf58476d1ce4e5b9, 0x94d049bb133111eb,
     0x6d6f64657261746f, 0x9e3779b97f4a7c15, 0xbf58476d1ce4e5b9, 0x94d049bb133111eb};
+
+#if defined(MODERATO_ASAN)
+/// The address sanitizer's frames are larger.
+constexpr std::size_t stack_scale = 4;
+#else
+constexpr std::size_t stack_scale = 1;
+#endif
+
+/// A fiber's first frames are never left, so the address sanitizer's notes about them outlive it:
+/// they are cleared before the memory becomes anything else than a stack.
+void forget_frames([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t size) noexcept {
+#if defined(MODERATO_ASAN)
+  ASAN_UNPOISON_MEMORY_REGION(memory, size);
+#endif
+}
 
 std::byte* map(std::size_t size) {
   void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE,
@@ -35,14 +56,18 @@ std::byte* map(std::size_t size) {
 
 FiberStackPool::FiberStackPool(std::size_t stack_size, std::size_t max_guarded)
     : page_(static_cast<std::size_t>(::sysconf(_SC_PAGESIZE))),
-      stack_size_((stack_size + page_ - 1) / page_ * page_),
+      stack_size_((stack_size * stack_scale + page_ - 1) / page_ * page_),
       max_guarded_(max_guarded) {}
 
 FiberStackPool::~FiberStackPool() {
   for (const FiberStack& stack : guarded_) {
+    forget_frames(stack.low, stack.size);
     ::munmap(stack.low - guard_bytes, stack.size + guard_bytes);
   }
-  for (void* slab : slabs_) ::munmap(slab, stack_size_ * stacks_in_slab);
+  for (void* slab : slabs_) {
+    forget_frames(slab, stack_size_ * stacks_in_slab);
+    ::munmap(slab, stack_size_ * stacks_in_slab);
+  }
 }
 
 FiberStack FiberStackPool::make_guarded() {

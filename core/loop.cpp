@@ -74,16 +74,17 @@ void Loop::wake() noexcept {
   poller_.wake();
 }
 
+// What came is announced under the inbox's lock: a thread that is not the runtime's (a journal's
+// writer) may wake the last fiber, whose end destroys this loop, and must be done with it by then.
+// The loop cannot take the fiber out before the lock is free.
 void Loop::note_inbox() noexcept {
   // A simulation's loop never waits for its inbox: it stands still while other threads run.
   if (!inbox_full_.exchange(true) && this_loop != this && !options_.simulated) wake();
 }
 
 void Loop::post(std::function<void()> job) {
-  {
-    const std::scoped_lock lock(inbox_mutex_);
-    inbox_jobs_.push_back(std::move(job));
-  }
+  const std::scoped_lock lock(inbox_mutex_);
+  inbox_jobs_.push_back(std::move(job));
   note_inbox();
 }
 
@@ -94,11 +95,9 @@ void Loop::start(std::shared_ptr<TaskState> task) {
     core_.note_start();
     return;
   }
-  {
-    const std::scoped_lock lock(inbox_mutex_);
-    inbox_tasks_.push_back(std::move(task));
-    core_.note_start();
-  }
+  const std::scoped_lock lock(inbox_mutex_);
+  inbox_tasks_.push_back(std::move(task));
+  core_.note_start();
   note_inbox();
 }
 
@@ -107,10 +106,8 @@ void Loop::make_ready(Fiber& fiber) {
     ready_.push_back(&fiber);
     return;
   }
-  {
-    const std::scoped_lock lock(inbox_mutex_);
-    inbox_ready_.push_back(&fiber);
-  }
+  const std::scoped_lock lock(inbox_mutex_);
+  inbox_ready_.push_back(&fiber);
   note_inbox();
 }
 
