@@ -37,9 +37,10 @@ constexpr std::size_t stack_scale = 1;
 
 /// A fiber's first frames are never left, so the address sanitizer's notes about them outlive it:
 /// they are cleared before the memory becomes anything else than a stack.
-void forget_frames([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t size) noexcept {
+void forget_first_frames([[maybe_unused]] std::byte* top) noexcept {
 #if defined(MODERATO_ASAN)
-  ASAN_UNPOISON_MEMORY_REGION(memory, size);
+  constexpr std::size_t more_than_they_are = 8UL * 1024;
+  ASAN_UNPOISON_MEMORY_REGION(top - more_than_they_are, more_than_they_are);
 #endif
 }
 
@@ -61,11 +62,11 @@ FiberStackPool::FiberStackPool(std::size_t stack_size, std::size_t max_guarded)
 
 FiberStackPool::~FiberStackPool() {
   for (const FiberStack& stack : guarded_) {
-    forget_frames(stack.low, stack.size);
+    forget_first_frames(stack.top());
     ::munmap(stack.low - guard_bytes, stack.size + guard_bytes);
   }
-  for (void* slab : slabs_) {
-    forget_frames(slab, stack_size_ * stacks_in_slab);
+  for (std::byte* slab : slabs_) {
+    for (std::size_t i = 1; i <= stacks_in_slab; ++i) forget_first_frames(slab + i * stack_size_);
     ::munmap(slab, stack_size_ * stacks_in_slab);
   }
 }

@@ -48,7 +48,7 @@ class FiberStackPool {
   const std::size_t max_guarded_;
   std::vector<FiberStack> free_;
   std::vector<FiberStack> guarded_;  // all of them, for unmapping
-  std::vector<void*> slabs_;
+  std::vector<std::byte*> slabs_;
 };
 
 }  // namespace moderato
