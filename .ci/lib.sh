@@ -82,6 +82,9 @@ configure() {
   quietly cmake "${fresh[@]}" -S "$root" -B "$folder" -G Ninja "$@"
 }
 
+# Several source files are compiled as one: half the time from an empty folder.
+united=(-DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=5)
+
 # build FOLDER TARGET…
 build() {
   local folder=$1

@@ -42,6 +42,13 @@ function(moderato_protect_stacks target)
   endif()
 endfunction()
 
+# In united builds (-DCMAKE_UNITY_BUILD=ON, for the slower checks: several files are compiled as one) these
+# files of the current folder are compiled alone: private names of theirs clash with other files'.
+function(moderato_compile_alone)
+  list(TRANSFORM ARGN PREPEND "${CMAKE_CURRENT_SOURCE_DIR}/" OUTPUT_VARIABLE files)
+  set_source_files_properties(${files} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+endfunction()
+
 # moderato_library(core FOLDERS . sub LINK fmt::fmt PRIVATE_LINK Boost::context OBJECTS part…): the
 # target moderato_core with the alias moderato::core, from all sources of the folders (by default the
 # current one alone), and of the object libraries named. A folder that is not there yet has no sources.
