@@ -140,6 +140,21 @@ bool drop_ignored_fields(Value& observation) {
   return any;
 }
 
+void leave_out(Value& observation, std::string_view path) {
+  const std::size_t end = path.find('/', 1);
+  const std::string step(path.substr(1, end == std::string_view::npos ? end : end - 1));
+  const bool last = end == std::string_view::npos;
+  if (!observation.is_structured()) return;
+  if (step != "*") {
+    if (last && observation.is_object()) observation.erase(step);
+    if (!last && observation.contains(step)) leave_out(observation[step], path.substr(end));
+    return;
+  }
+  for (Value& member : observation) {
+    if (!last) leave_out(member, path.substr(end));
+  }
+}
+
 bool as_if_in_step(Value& observation) {
   observation.erase("counters");
   Value trace = Value::array();

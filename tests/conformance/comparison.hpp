@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace moderato::conformance {
@@ -21,6 +22,9 @@ bool drop_ignored_fields(Value& observation);
 /// For recordings of AutoGen's async variant, in which each termination check runs twice: leaves
 /// out the counters, and the second of two equal checks.
 bool as_if_in_step(Value& observation);
+
+/// Leaves out what lies at a path, such as "/chats/*/summary".
+void leave_out(Value& observation, std::string_view path);
 
 /// Where two values differ first, and how; nullopt if they are equal. A text of `loose` (one whose
 /// wording comes from Python) matches every text with the same frame.

@@ -1,16 +1,19 @@
 // Runs recorded conversations of AutoGen 0.2 (see the recordings' README for the format) and
 // compares every history, request, prompt, counter, summary and event with ours.
 //
-//   conformance FOLDER [TOPIC…]
+//   conformance [--show-fixed] FOLDER [TOPIC…]
 //
-// Without topics: those that we claim. Exits 0 if nothing differs but what the table in quirks.cpp
-// says is fixed on purpose; 1 otherwise; 2 for wrong arguments; 77 if the folder is not there.
+// --show-fixed prints the first difference of what is fixed on purpose, too, with the tags that
+// allow it. Without topics: those that we claim. Exits 0 if nothing differs but what the table in
+// quirks.cpp says is fixed on purpose; 1 otherwise; 2 for wrong arguments; 77 if the folder is not
+// there.
 #include <fmt/core.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -55,26 +58,51 @@ struct Tally {
   std::map<std::string, int> by_tag{};
   std::map<std::string, int> unsupported{};
   std::vector<std::string> failures{};
+  std::vector<std::string> fixes{};
 };
 
-// A difference counts as fixed on purpose if a tag of the vector says so.
-bool may_differ(const Value& tags) {
-  return std::any_of(tags.begin(), tags.end(), [](const Value& tag) {
+// The places where a vector with these tags may differ on purpose; nullopt: everywhere.
+std::optional<std::vector<std::string>> fixed_places(const Value& tags) {
+  std::vector<std::string> places;
+  for (const Value& tag : tags) {
     const Quirk* quirk = find_quirk(tag.get<std::string>());
-    return quirk != nullptr && quirk->treatment == Treatment::fixed;
-  });
+    if (quirk == nullptr || quirk->treatment != Treatment::fixed) continue;
+    if (quirk->only.empty()) return std::nullopt;
+    std::istringstream paths{std::string(quirk->only)};
+    for (std::string path; paths >> path;) places.push_back(path);
+  }
+  return places;
 }
 
-void count(Tally& tally, const std::string& id, const Value& tags,
-           const std::optional<std::string>& difference) {
+struct Comparison {
+  std::optional<std::string> difference{};
+  /// What differs beyond the places that are fixed on purpose.
+  std::optional<std::string> not_fixed{};
+};
+
+void count(Tally& tally, const std::string& id, const Value& tags, const Comparison& compared) {
   ++tally.total;
-  if (!difference) {
+  if (!compared.difference) {
     ++tally.passed;
-  } else if (may_differ(tags)) {
+  } else if (!compared.not_fixed) {
     ++tally.fixed;
+    tally.fixes.push_back(fmt::format("{} {}\n    {}", id, tags.dump(), *compared.difference));
   } else {
-    tally.failures.push_back(id + "\n    " + *difference);
+    tally.failures.push_back(id + "\n    " + *compared.not_fixed);
   }
+}
+
+Comparison compare(Value expected, Value observed, const Value& tags,
+                   const std::vector<std::string>& loose) {
+  Comparison compared{.difference = first_difference(expected, observed, loose)};
+  const auto places = fixed_places(tags);
+  if (!compared.difference || !places) return compared;
+  for (const std::string& place : *places) {
+    leave_out(expected, place);
+    leave_out(observed, place);
+  }
+  compared.not_fixed = first_difference(expected, observed, loose);
+  return compared;
 }
 
 // Some request of the recording has a call that the message after it does not answer.
@@ -100,7 +128,7 @@ void run_vector(Tally& tally, const Value& vector) {
   }
   Value tags = vector.value("quirks", Value::array());
   const auto loose = vector.value("python_text", std::vector<std::string>{});
-  std::optional<std::string> difference;
+  Comparison compared;
   try {
     Value expected = expected_observation(vector.at("expect"));
     auto [observed, fixed] = run_scenario(vector.at("scenario"));
@@ -119,11 +147,12 @@ void run_vector(Tally& tally, const Value& vector) {
     }
     if (ignored) ++tally.ignored_fields;
     for (const Value& tag : tags) ++tally.by_tag[tag.get<std::string>()];
-    difference = first_difference(expected, observed, loose);
+    compared = compare(std::move(expected), std::move(observed), tags, loose);
   } catch (const std::exception& error) {
-    difference = fmt::format("the runner failed: {}", error.what());
+    compared.difference = fmt::format("the runner failed: {}", error.what());
+    compared.not_fixed = compared.difference;
   }
-  count(tally, id, tags, difference);
+  count(tally, id, tags, compared);
 }
 
 void run_entry(Tally& tally, const Value& entry) {
@@ -134,7 +163,10 @@ void run_entry(Tally& tally, const Value& entry) {
   }
   const Value tags = outcome.tag.empty() ? Value::array() : Value::array({outcome.tag});
   if (!outcome.tag.empty()) ++tally.by_tag[outcome.tag];
-  count(tally, entry.at("id"), tags, outcome.difference);
+  // A function's result is one value: it is what the tag says, or it is not.
+  count(tally, entry.at("id"), tags,
+        {.difference = outcome.difference,
+         .not_fixed = tags.empty() ? outcome.difference : std::nullopt});
 }
 
 std::string_view name_of(Treatment treatment) {
@@ -164,7 +196,7 @@ void print_policies(const std::map<std::string, int>& by_tag) {
   }
 }
 
-bool run_topic(const std::filesystem::path& file, const std::string& topic,
+bool run_topic(const std::filesystem::path& file, const std::string& topic, bool show_fixed,
                std::map<std::string, int>& by_tag) {
   std::ifstream in(file);
   if (!in) {
@@ -187,6 +219,9 @@ bool run_topic(const std::filesystem::path& file, const std::string& topic,
   if (unsupported > 0) fmt::print(", not built yet {} ({})", unsupported, parts);
   fmt::print("\n");
   for (const std::string& failure : tally.failures) fmt::print("  FAILED {}\n", failure);
+  if (show_fixed) {
+    for (const std::string& fix : tally.fixes) fmt::print("  fixed {}\n", fix);
+  }
   for (const auto& [tag, vectors] : tally.by_tag) by_tag[tag] += vectors;
   return tally.failures.empty();
 }
@@ -194,21 +229,24 @@ bool run_topic(const std::filesystem::path& file, const std::string& topic,
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 2) {
-    fmt::print(stderr, "usage: conformance FOLDER [TOPIC…]\n");
+  std::vector<std::string> topics(argv + 1, argv + argc);
+  const bool show_fixed = !topics.empty() && topics.front() == "--show-fixed";
+  if (show_fixed) topics.erase(topics.begin());
+  if (topics.empty() || topics.front().starts_with('-')) {
+    fmt::print(stderr, "usage: conformance [--show-fixed] FOLDER [TOPIC…]\n");
     return 2;
   }
-  const std::filesystem::path folder = argv[1];
+  const std::filesystem::path folder = topics.front();
+  topics.erase(topics.begin());
   if (!std::filesystem::is_directory(folder)) {
     fmt::print("skipped: the recordings are not there: \"{}\"\n", folder.string());
     return skipped_exit;
   }
-  std::vector<std::string> topics(argv + 2, argv + argc);
   if (topics.empty()) topics = claimed_topics;
   bool good = true;
   std::map<std::string, int> by_tag;
   for (const std::string& topic : topics)
-    good = run_topic(folder / (topic + ".json"), topic, by_tag) && good;
+    good = run_topic(folder / (topic + ".json"), topic, show_fixed, by_tag) && good;
   print_policies(by_tag);
   return good ? 0 : 1;
 }

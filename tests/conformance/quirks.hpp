@@ -17,6 +17,9 @@ struct Quirk {
   std::string_view tag;
   Treatment treatment;
   std::string_view why;
+  /// For what is fixed: the only places that differ, as paths with `*` for any member, separated by
+  /// spaces. Empty: the conversation goes on in another way from there, so anything may differ.
+  std::string_view only{};
 };
 
 /// One entry for each tag of the recordings.

@@ -199,10 +199,7 @@ ChatMessage Scenario::chat_message(const Value& action) const {
   return ChatMessage([=](const OpeningRequest& request) -> std::optional<Message> {
     if (kind == "none") return std::nullopt;
     if (kind == "dict") return message_from({{"content", message.at("content")}});
-    std::string carried;
-    for (const std::string& text : request.carryover.texts()) {
-      carried += (carried.empty() ? "" : "|") + text;
-    }
+    const std::string carried = fmt::format("{}", fmt::join(request.carryover.texts(), "|"));
     return Message::user(fmt::format("{}[{}] from {} to {}", message.value("prefix", ""), carried,
                                      request.sender.name(), request.recipient.name()));
   });
