@@ -16,6 +16,7 @@
 
 namespace moderato {
 
+class ReplyCache;  // llm/cache/reply_cache.hpp
 class Session;
 
 /// What happens when the next model call does not fit the token budget.
@@ -56,6 +57,9 @@ struct ChatOptions {
   std::optional<std::int64_t> final_answer_reserve{};
   /// A budget that several chats share; `token_budget` then bounds this chat within it.
   std::shared_ptr<TokenBudget> shared_budget{};
+  /// Replies that were given before are taken from here, whoever asks in this chat (participants,
+  /// speaker selection, summary), in place of the models' own caches. Null: the models' own.
+  std::shared_ptr<ReplyCache> cache{};
   /// With `session`: both sides forget their talk with each other first.
   bool clear_history = false;
   /// Replies are streamed: token_delta events.

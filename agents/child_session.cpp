@@ -13,6 +13,7 @@ std::unique_ptr<Session> child_session(Conversation& parent, const std::string& 
                                                   .stop = bounds.stop,
                                                   .deadline = bounds.deadline,
                                                   .budget = bounds.budget,
+                                                  .cache = bounds.cache,
                                                   .journal = own.journal,
                                                   .journal_mode = own.journal_mode});
 }

@@ -72,6 +72,7 @@ Conversation::Conversation(Session& session, const ChatOptions& options, Convers
   base_.observer = base_.observer | options.observer;
   if (!options.tenant.empty()) base_.tenant = options.tenant;
   base_.budget = chat_budget(options, base_.budget);
+  if (options.cache) base_.cache = options.cache;
 }
 
 CallContext Conversation::context(const std::string& agent, Purpose purpose) {

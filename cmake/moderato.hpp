@@ -31,6 +31,7 @@
 #include <moderato/llm/limiter/backends/redis.hpp>
 #include <moderato/llm/limiter/backends/shared_host.hpp>
 #include <moderato/llm/limiter/limiter.hpp>
+#include <moderato/llm/cache/reply_cache.hpp>
 #include <moderato/llm/model.hpp>
 #include <moderato/llm/providers/openai.hpp>
 #include <moderato/llm/providers/pool.hpp>

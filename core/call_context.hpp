@@ -18,6 +18,7 @@ enum class Priority : std::uint8_t { interactive, normal, batch };
 [[nodiscard]] std::string_view to_string(Priority priority) noexcept;
 
 class EffectLog;
+class ReplyCache;  // llm/cache/reply_cache.hpp
 
 /// On whose behalf, how long, and for what: handed down from the chat to every wait below it.
 /// A plain value; `effects` is borrowed and outlives every call made with the context.
@@ -34,6 +35,8 @@ struct CallContext {
   std::shared_ptr<TokenBudget> budget{};
   /// This call is the one whose cost the budget set aside at the start.
   bool final_answer = false;
+  /// Asked before the model is, in place of the model's own; null: the model's own.
+  std::shared_ptr<ReplyCache> cache{};
   /// Told what every call used; borrowed like `effects`; null: nobody.
   CallTotals* totals = nullptr;
   /// Where effects are recorded and replayed; null: neither.

@@ -92,6 +92,7 @@ Json to_json(const CallRecord& record) {
     json["time_to_first_token_ms"] = milliseconds(*record.time_to_first_token);
   }
   json["outcome"] = record.error ? std::string(to_string(*record.error)) : "ok";
+  if (record.cached) json["cached"] = true;
   json["http_status"] = record.http_status;
   if (!record.provider_code.empty()) json["provider_code"] = record.provider_code;
   if (!record.request_id.empty()) json["request_id"] = record.request_id;
@@ -117,6 +118,7 @@ Result<CallRecord> call_record_from_json(const Json& json) try {
       .model = json.value("model", none),
       .call = json.value("call", std::uint64_t{0}),
       .attempt = json.value("attempt", 0),
+      .cached = json.value("cached", false),
       .estimated_input = json.value("estimated_input", std::int64_t{0}),
       .reserved_output = json.value("reserved_output", std::int64_t{0}),
       .usage = {.input = json.value("input", std::int64_t{0}),

@@ -33,6 +33,7 @@ struct CallRecord {
   std::string model{};
   std::uint64_t call = 0;            ///< Number of the logical call within its Model, from 1.
   int attempt = 0;                   ///< 1 is the first that was sent; 0: nothing was sent.
+  bool cached = false;               ///< Answered from a cache: nothing was sent or charged.
   std::int64_t estimated_input = 0;  ///< Tokens reserved for the prompt.
   std::int64_t reserved_output = 0;  ///< Output cap that was reserved.
   Usage usage{};                     ///< What was charged for this attempt.

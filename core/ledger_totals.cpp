@@ -33,6 +33,10 @@ std::optional<LedgerKey> ledger_key_from_string(std::string_view name) noexcept 
 }
 
 void LedgerTotals::add(const CallRecord& record) noexcept {
+  if (record.cached) {
+    ++cached;
+    return;
+  }
   if (record.ok()) ++calls;
   if (record.attempt > 0) ++attempts;
   if (record.http_status == 429) ++refused;

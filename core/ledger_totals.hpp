@@ -15,6 +15,7 @@ namespace moderato {
 struct LedgerTotals {
   std::int64_t calls = 0;     ///< Answered.
   std::int64_t attempts = 0;  ///< Sent.
+  std::int64_t cached = 0;    ///< Answered from a cache; not among `calls`.
   std::int64_t refused = 0;   ///< Answered with HTTP 429.
   Usage usage{};
   double cost = 0.0;

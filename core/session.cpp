@@ -36,6 +36,7 @@ CallContext Session::context(std::string agent, Purpose purpose) {
           .stop = options_.stop,
           .observer = observer_,
           .budget = options_.budget,
+          .cache = options_.cache,
           .totals = &totals_,
           .effects = effects_.get()};
 }

@@ -27,6 +27,8 @@ struct SessionOptions {
   Instant deadline = no_deadline;
   /// Shared by every chat of the session; null: none.
   std::shared_ptr<TokenBudget> budget{};
+  /// Asked before every model, in place of the models' own; null: the models' own.
+  std::shared_ptr<ReplyCache> cache{};
   /// Records effects; null: they are not recorded.
   std::shared_ptr<Journal> journal{};
   JournalMode journal_mode = JournalMode::record;

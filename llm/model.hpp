@@ -1,14 +1,17 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <moderato/core/call_context.hpp>
 #include <moderato/core/runtime.hpp>
 #include <moderato/core/usage.hpp>
+#include <moderato/llm/cache/reply_cache.hpp>
 #include <moderato/llm/limiter/limiter.hpp>
 #include <moderato/llm/provider.hpp>
 #include <moderato/llm/request.hpp>
@@ -28,44 +31,23 @@ struct RetryOptions {
   Duration max_hold = std::chrono::seconds(120);
 };
 
-struct ModelOptions {
-  /// How calls are limited. Left out: the safe default (see adaptive()).
-  Limiter limiter{};
-  RetryOptions retry{};
-  /// For cost; nullopt: cost is 0.
-  std::optional<Price> price{};
-  /// Settings for every call; a request's own settings win one by one.
-  Sampling sampling{};
-  /// Tokens that are reserved for a reply when neither the request nor `sampling` has
-  /// max_output_tokens; ≥ 1. Under a token budget it is sent as the cap, too. Without one it is
-  /// only what the quota is asked for: the reply may be longer, and the quota then waits until it
-  /// is paid.
-  std::int64_t default_max_output_tokens = 1024;
-  /// Most tokens of prompt and reply together that the model takes. Unset: what is known of models
-  /// by their name (known_context_window), else none until the provider refuses a prompt.
-  std::optional<std::int64_t> context_window{};
-  /// Sends that cap also without a budget, so that no reply takes more than the quota was asked
-  /// for.
-  bool always_send_output_cap = false;
-  /// Time limit of one logical call, waits and retries included; 0: none.
-  Duration call_timeout{0};
-};
+struct ModelOptions;
 
 /// The context window of a model by its public name ("gpt-4o-mini-2024-07-18" is found as
 /// "gpt-4o"); nullopt for a name that is not known.
 [[nodiscard]] std::optional<std::int64_t> known_context_window(std::string_view model) noexcept;
 
-/// A model that can be asked: provider + limiter + retry + budget, behind the one door. A cheap
-/// handle that many agents and threads share. Thread safe. Must not outlive its runtime.
+/// A model that can be asked: provider + limiter + retry + budget + cache, behind the one door. A
+/// cheap handle that many agents and threads share. Thread safe. Must not outlive its runtime.
 class Model {
  public:
   /// No model; complete() on it is a configuration error.
   Model() = default;
   [[nodiscard]] explicit operator bool() const noexcept { return core_ != nullptr; }
 
-  /// Asks the model. The order is fixed: budget → permit → send → settle → classify → retry. Every
-  /// attempt leaves one record in the ledger. Suspends the fiber (or blocks the thread). Errors are
-  /// those of ErrorCode; nothing is thrown.
+  /// Asks the model. The order is fixed: cache → budget → permit → send → settle → classify →
+  /// retry. Every attempt leaves one record in the ledger. Suspends the fiber (or blocks the
+  /// thread). Errors are those of ErrorCode; nothing is thrown.
   [[nodiscard]] Result<ModelReply> complete(const ModelRequest& request,
                                             const CallContext& context = {}) const;
 
@@ -93,6 +75,39 @@ class Model {
   explicit Model(std::shared_ptr<Core> core) : core_(std::move(core)) {}
   [[nodiscard]] Core& core() const;
   std::shared_ptr<Core> core_;
+};
+
+struct ModelOptions {
+  /// How calls are limited. Left out: the safe default (see adaptive()).
+  Limiter limiter{};
+  RetryOptions retry{};
+  /// For cost; nullopt: cost is 0.
+  std::optional<Price> price{};
+  /// Settings for every call; a request's own settings win one by one.
+  Sampling sampling{};
+  /// Tokens that are reserved for a reply when neither the request nor `sampling` has
+  /// max_output_tokens; ≥ 1. Under a token budget it is sent as the cap, too. Without one it is
+  /// only what the quota is asked for: the reply may be longer, and the quota then waits until it
+  /// is paid.
+  std::int64_t default_max_output_tokens = 1024;
+  /// Most tokens of prompt and reply together that the model takes. Unset: what is known of models
+  /// by their name (known_context_window), else none until the provider refuses a prompt.
+  std::optional<std::int64_t> context_window{};
+  /// Sends that cap also without a budget, so that no reply takes more than the quota was asked
+  /// for.
+  bool always_send_output_cap = false;
+  /// Asked before the model: a reply that was given before costs nothing. A cache of the chat or of
+  /// the session goes before this one. Null: none.
+  std::shared_ptr<ReplyCache> cache{};
+  /// Asked in this order when a call has failed for good, after its retries: models of the same
+  /// runtime, with options of their own. They are not asked after a stop, beyond a deadline,
+  /// without budget, after content_filtered, or when a part of the reply has already been streamed.
+  std::vector<Model> fallbacks{};
+  /// Whether a reply is good enough; if not, the next of `fallbacks` is asked, and the last one's
+  /// reply is taken as it is. Every reply is paid for. Must give the same answer to the same reply.
+  std::function<bool(const ModelReply&)> accept{};
+  /// Time limit of one logical call, waits and retries included; 0: none.
+  Duration call_timeout{0};
 };
 
 }  // namespace moderato

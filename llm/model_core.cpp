@@ -4,12 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <stdexcept>
 #include <utility>
 
-#include <moderato/core/effect.hpp>
-#include <moderato/llm/completed_sampling.hpp>
-#include <moderato/llm/model_effect.hpp>
+#include <moderato/llm/model_call.hpp>
 #include <moderato/llm/retry.hpp>
 #include <moderato/llm/tokens/fingerprint.hpp>
 
@@ -36,13 +33,6 @@
 namespace moderato {
 namespace {
 
-std::string digest_of(const Message& reply) {
-  Fingerprint all;
-  all.add(reply.text());
-  for (const ToolCall& call : reply.tool_calls) all.add(call.name).add(call.arguments);
-  return fmt::format("{:016x}", all.value());
-}
-
 /// What the provider said about its quota, as the ledger keeps it.
 void add_quota(const QuotaSignal& said, CallRecord& record) {
   record.retry_after = said.retry_after;
@@ -59,19 +49,6 @@ void add_quota(const QuotaSignal& said, CallRecord& record) {
 
 }  // namespace
 
-struct Model::Core::Call {
-  const ModelRequest& request;
-  CallContext context;
-  Sampling sampling{};  ///< The request's, completed by the model's.
-  PromptSize prompt{};
-  std::uint64_t number = 0;
-  bool outer_retry = false;  ///< The caller repeats what failed a moment ago.
-  bool text_given = false;   ///< A piece of the reply has reached the caller.
-  std::string listener_failure{};
-  std::optional<Error> last_error{};
-  CallTotals::Snapshot spent{};  ///< By all attempts so far.
-};
-
 struct Model::Core::Attempt {
   int number = 1;
   TokenBudget::Reservation reservation{};
@@ -82,11 +59,6 @@ struct Model::Core::Attempt {
   WallTime sent_at_wall{};
   const char* wait_reason = "";
 };
-
-template <class Make>
-void Model::Core::notify(const Call& call, Make&& make) const {
-  call.context.notify(runtime_.clock(), std::forward<Make>(make));
-}
 
 Result<ModelReply> Model::Core::ask(Call& call) {
   if (auto error = recognise_outer_retry(call)) return refuse(call, std::move(*error));
@@ -257,7 +229,7 @@ void Model::Core::settle(Call& call, Attempt& attempt, ProviderOutcome& outcome)
   record.request_id = outcome.request_id;
   record.sent_at = attempt.sent_at_wall;
   record.wait_reason = attempt.wait_reason;
-  if (outcome.reply) record.reply = digest_of(outcome.reply->message);
+  if (outcome.reply) record.reply = reply_digest(outcome.reply->message);
   add_quota(outcome.quota, record);
   if (outcome.reply) record.finish_reason = outcome.reply->finish_reason;
   write(call, std::move(record), outcome.reply ? nullptr : &outcome.reply.error());
@@ -395,102 +367,6 @@ void Model::Core::give_text(Call& call, std::string_view text) {
 
 double Model::Core::random() {
   return static_cast<double>(runtime_.random() >> 11U) * 0x1.0p-53;
-}
-
-// --- Around the door
-
-Model::Core::Core(Runtime& runtime, std::unique_ptr<Provider> provider, ModelOptions options)
-    : runtime_(runtime), provider_(std::move(provider)), options_(std::move(options)) {
-  if (!provider_) throw std::invalid_argument("runtime.model: the provider is null");
-  quota_key_ = provider_->quota_key();
-  if (options_.retry.max_attempts < 1) {
-    throw std::invalid_argument("runtime.model: retry.max_attempts must be at least 1");
-  }
-  if (options_.default_max_output_tokens < 1) {
-    throw std::invalid_argument("runtime.model: default_max_output_tokens must be at least 1");
-  }
-}
-
-Model::Core::Call Model::Core::begin(const ModelRequest& request, const CallContext& context) {
-  Call call{.request = request, .context = context};
-  if (context.session.empty()) call.context.observer = runtime_.observer() | context.observer;
-  if (options_.call_timeout > Duration::zero()) {
-    call.context.deadline =
-        std::min(context.deadline, saturating_add(runtime_.clock().now(), options_.call_timeout));
-  }
-  call.sampling = completed(request.sampling, options_.sampling);
-  call.prompt = estimator_.measure(request, call.sampling);
-  call.number = calls_.fetch_add(1) + 1;
-  return call;
-}
-
-Result<ModelReply> Model::Core::complete(const ModelRequest& request, const CallContext& context) {
-  Call call = begin(request, context);
-  if (const auto cap = call.sampling.max_output_tokens; cap && *cap < 1) {
-    return refuse(call,
-                  {.code = ErrorCode::invalid_request,
-                   .message = fmt::format("max_output_tokens is {}; it must be at least 1", *cap)});
-  }
-  if (context.effects == nullptr) return ask(call);
-  bool performed = false;
-  auto effect = context.effects->effect<ModelEffect>(
-      EffectKind::model_reply, context.agent, [&] { return digest(call); },
-      [&] {
-        performed = true;
-        auto reply = ask(call);
-        return ModelEffect{.reply = std::move(reply), .spent = call.spent};
-      },
-      encode_model_effect, decode_model_effect);
-  if (!effect) return fail(std::move(effect).error());
-  if (!performed) replay(call, *effect);
-  return std::move(effect->reply);
-}
-
-/// Does for the budget, the totals and the listeners what the recorded call did; nothing is sent.
-void Model::Core::replay(Call& call, const ModelEffect& effect) {
-  const std::int64_t tokens = effect.spent.usage.total();
-  if (const auto& budget = call.context.budget) {
-    // A final answer takes over what was set aside for it; if it cost nothing, that is set aside
-    // again.
-    auto room =
-        call.context.final_answer ? budget->reserve_final(0, 0, 0) : budget->reserve(0, 0, 0);
-    if (room) {
-      room->settle(tokens);
-    } else {
-      budget->charge(tokens);
-    }
-  }
-  charge(call, effect.spent);
-  if (!effect.reply) return;
-  if (effect.reply->usage.source == UsageSource::measured) {
-    estimator_.learn(call.prompt, effect.reply->usage.input);
-  }
-  if (call.request.streamed()) give_text(call, effect.reply->message.text());
-}
-
-/// Names the request: what a replay must find unchanged.
-std::string Model::Core::digest(const Call& call) const {
-  const Sampling& sampling = call.sampling;
-  Fingerprint all(call.prompt.identity);
-  all.add(provider_->model());
-  const auto number = [&](const auto& value) { all.add(value ? fmt::format("{}", *value) : ""); };
-  number(sampling.temperature);
-  number(sampling.top_p);
-  number(sampling.seed);
-  number(sampling.max_output_tokens);
-  number(sampling.parallel_tool_calls);
-  for (const std::string& stop : sampling.stop) all.add(stop);
-  all.add(sampling.reasoning_effort);
-  return fmt::format("{:016x}", all.value());
-}
-
-std::int64_t Model::Core::prompt_upper_bound(const ModelRequest& request) const {
-  return estimator_.measure(request, completed(request.sampling, options_.sampling)).upper_bound;
-}
-
-std::int64_t Model::Core::rough_prompt_tokens(const ModelRequest& request) const {
-  static const TokenEstimator untaught;
-  return untaught.measure(request, completed(request.sampling, options_.sampling)).expected;
 }
 
 }  // namespace moderato

@@ -20,8 +20,7 @@ class Model::Core {
   /// Throws std::invalid_argument for options that make no sense.
   Core(Runtime& runtime, std::unique_ptr<Provider> provider, ModelOptions options);
 
-  /// The whole logical call as one effect of the session: performed, or given back from its
-  /// recording.
+  /// The logical call, and those to the fallbacks where it fails.
   [[nodiscard]] Result<ModelReply> complete(const ModelRequest& request,
                                             const CallContext& context);
 
@@ -36,7 +35,13 @@ class Model::Core {
   struct Call;     // one logical call
   struct Attempt;  // one request on its behalf, and what it holds meanwhile
 
+  /// One effect of the session: performed, or given back from its recording.
+  [[nodiscard]] Result<ModelReply> complete(Call& call);
+  /// Why the next fallback has to be asked; empty: it has not.
+  [[nodiscard]] std::string insufficient(const Call& call, const Result<ModelReply>& reply) const;
   [[nodiscard]] Call begin(const ModelRequest& request, const CallContext& context);
+  /// From the cache, else from the provider.
+  [[nodiscard]] Result<ModelReply> answer(Call& call);
   [[nodiscard]] Result<ModelReply> ask(Call& call);
   [[nodiscard]] Result<ModelReply> attempts(Call& call);
   [[nodiscard]] std::optional<Error> recognise_outer_retry(Call& call);

@@ -34,7 +34,9 @@ Duration decode_duration(const Json& json) {
   return Duration(json.get<Duration::rep>());
 }
 
-Json encode(const ModelReply& reply) {
+}  // namespace
+
+Json encode_reply(const ModelReply& reply) {
   return {{"message", to_json(reply.message)},
           {"finish_reason", reply.finish_reason},
           {"usage", encode(reply.usage)},
@@ -42,12 +44,13 @@ Json encode(const ModelReply& reply) {
           {"model", reply.model},
           {"request_id", reply.request_id},
           {"attempts", reply.attempts},
+          {"cached", reply.cached},
           {"queue_wait_ns", reply.queue_wait.count()},
           {"latency_ns", reply.latency.count()},
           {"time_to_first_token_ns", encode(reply.time_to_first_token)}};
 }
 
-Result<ModelReply> decode_reply(const Json& json) {
+Result<ModelReply> decode_reply(const Json& json) try {
   auto message = message_from_json(json.at("message"));
   if (!message) return tl::unexpected<Error>(std::move(message).error());
   return ModelReply{
@@ -58,10 +61,15 @@ Result<ModelReply> decode_reply(const Json& json) {
       .model = json.at("model"),
       .request_id = json.at("request_id"),
       .attempts = json.at("attempts"),
+      .cached = json.value("cached", false),
       .queue_wait = decode_duration(json.at("queue_wait_ns")),
       .latency = decode_duration(json.at("latency_ns")),
       .time_to_first_token = decode_optional_duration(json.at("time_to_first_token_ns"))};
+} catch (const Json::exception& wrong) {
+  return fail(ErrorCode::storage, fmt::format("a recorded reply cannot be read: {}", wrong.what()));
 }
+
+namespace {
 
 Json encode(const Error& error) {
   return {{"code", std::string(to_string(error.code))},  {"message", error.message},
@@ -90,7 +98,7 @@ Json encode_model_effect(const ModelEffect& effect) {
               {"cost", effect.spent.cost},
               {"queue_wait_ns", effect.spent.queue_wait.count()}}}};
   if (effect.reply) {
-    json["reply"] = encode(*effect.reply);
+    json["reply"] = encode_reply(*effect.reply);
   } else {
     json["error"] = encode(effect.reply.error());
   }

@@ -16,6 +16,10 @@ struct ModelEffect {
   CallTotals::Snapshot spent{};
 };
 
+[[nodiscard]] Json encode_reply(const ModelReply& reply);
+/// Error: storage, if it is not what encode_reply writes.
+[[nodiscard]] Result<ModelReply> decode_reply(const Json& json);
+
 [[nodiscard]] Json encode_model_effect(const ModelEffect& effect);
 /// Errors: storage, if it is not what encode_model_effect writes.
 [[nodiscard]] Result<ModelEffect> decode_model_effect(const Json& json);

@@ -112,7 +112,8 @@ struct ModelReply {
   double cost = 0.0;
   std::string model{};  ///< As the provider names it.
   std::string request_id{};
-  int attempts = 1;  ///< Requests sent for this reply.
+  int attempts = 1;     ///< Requests sent for this reply; 0: none, it came from a cache.
+  bool cached = false;  ///< `usage` is what it took when it was asked for; nothing is charged.
   Duration queue_wait{};
   Duration latency{};
   std::optional<Duration> time_to_first_token{};

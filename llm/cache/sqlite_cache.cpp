@@ -1,0 +1,86 @@
+#include <fmt/format.h>
+
+#include <mutex>
+
+#include <moderato/core/journal/sqlite_file.hpp>
+#include <moderato/llm/cache/reply_cache.hpp>
+#include <moderato/llm/model_effect.hpp>
+
+namespace moderato {
+namespace {
+
+// A cache that loses its last entries with the power is still one, so nothing is flushed.
+constexpr const char* settings = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;";
+constexpr const char* table =
+    "CREATE TABLE IF NOT EXISTS moderato_replies("
+    " seed INTEGER NOT NULL, request TEXT NOT NULL, reply TEXT NOT NULL,"
+    " PRIMARY KEY(seed, request)) WITHOUT ROWID";
+
+class SqliteCache final : public ReplyCache {
+ public:
+  explicit SqliteCache(SqliteCacheOptions options) : options_(std::move(options)) {}
+
+  Result<void> open() {
+    auto file =
+        SqliteFile::open(options_.path, SqliteFile::Access::read_write, options_.busy_timeout);
+    if (!file) return tl::unexpected<Error>(std::move(file).error());
+    file_ = std::move(*file);
+    for (const char* statement : {settings, table}) {
+      if (auto done = file_->execute(statement); !done) return done;
+    }
+    auto find =
+        file_->prepare("SELECT reply FROM moderato_replies WHERE seed = ?1 AND request = ?2");
+    if (!find) return tl::unexpected<Error>(std::move(find).error());
+    find_ = std::move(*find);
+    auto keep = file_->prepare("INSERT OR REPLACE INTO moderato_replies VALUES(?1, ?2, ?3)");
+    if (!keep) return tl::unexpected<Error>(std::move(keep).error());
+    keep_ = std::move(*keep);
+    return {};
+  }
+
+  Result<std::optional<ModelReply>> find(std::string_view request) override {
+    const std::scoped_lock lock(mutex_);
+    auto row = find_.bind(1, options_.cache_seed).bind(2, request).step();
+    if (!row || !*row) {
+      find_.reset();
+      if (!row) return tl::unexpected<Error>(std::move(row).error());
+      return std::optional<ModelReply>();
+    }
+    const Json json = Json::parse(find_.text(0), nullptr, false);
+    find_.reset();
+    Result<ModelReply> reply = fail(ErrorCode::storage, "it is no JSON");
+    if (!json.is_discarded()) reply = decode_reply(json);
+    if (!reply) {
+      return fail(ErrorCode::storage,
+                  fmt::format("a reply in the cache \"{}\" cannot be read ({}); delete the file",
+                              options_.path, reply.error().message));
+    }
+    return std::optional(std::move(*reply));
+  }
+
+  Result<void> keep(std::string_view request, const ModelReply& reply) override {
+    const std::string text =
+        encode_reply(reply).dump(-1, ' ', false, Json::error_handler_t::replace);
+    const std::scoped_lock lock(mutex_);
+    return keep_.bind(1, options_.cache_seed).bind(2, request).bind(3, text).run();
+  }
+
+ private:
+  const SqliteCacheOptions options_;
+  std::mutex mutex_;
+  std::unique_ptr<SqliteFile> file_;
+  SqliteStatement find_;  // after the file: statements end before it
+  SqliteStatement keep_;
+};
+
+}  // namespace
+
+Result<std::shared_ptr<ReplyCache>> sqlite_cache(SqliteCacheOptions options) {
+  auto cache = std::make_shared<SqliteCache>(std::move(options));
+  if (auto opened = cache->open(); !opened) {
+    return tl::unexpected<Error>(std::move(opened).error());
+  }
+  return std::shared_ptr<ReplyCache>(std::move(cache));
+}
+
+}  // namespace moderato

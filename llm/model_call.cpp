@@ -1,0 +1,205 @@
+#include <moderato/llm/model_call.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <stdexcept>
+
+#include <moderato/core/effect.hpp>
+#include <moderato/llm/cache/request_text.hpp>
+#include <moderato/llm/completed_sampling.hpp>
+#include <moderato/llm/model_effect.hpp>
+#include <moderato/llm/tokens/fingerprint.hpp>
+
+// Around the one door
+//
+//   fallbacks   a call that failed for good is made again with the next model, which has a quota, a
+//               cache and retries of its own;
+//   journal     each of these calls is one effect of the session: a replay gives back what was
+//               recorded, and asks neither cache nor provider. So the cache lies inside: what it
+//               answered is recorded like any reply;
+//   cache       before the budget, since a reply that is there costs nothing;
+//   ask         the one door: model_core.cpp.
+
+namespace moderato {
+
+Model::Core::Core(Runtime& runtime, std::unique_ptr<Provider> provider, ModelOptions options)
+    : runtime_(runtime), provider_(std::move(provider)), options_(std::move(options)) {
+  if (!provider_) throw std::invalid_argument("runtime.model: the provider is null");
+  quota_key_ = provider_->quota_key();
+  if (options_.retry.max_attempts < 1) {
+    throw std::invalid_argument("runtime.model: retry.max_attempts must be at least 1");
+  }
+  if (options_.default_max_output_tokens < 1) {
+    throw std::invalid_argument("runtime.model: default_max_output_tokens must be at least 1");
+  }
+  for (const Model& fallback : options_.fallbacks) {
+    if (!fallback || &fallback.runtime() != &runtime_) {
+      throw std::invalid_argument("runtime.model: a fallback is empty or lives on another runtime");
+    }
+  }
+}
+
+Model::Core::Call Model::Core::begin(const ModelRequest& request, const CallContext& context) {
+  Call call{.request = request, .context = context};
+  if (context.session.empty()) call.context.observer = runtime_.observer() | context.observer;
+  if (options_.call_timeout > Duration::zero()) {
+    call.context.deadline =
+        std::min(context.deadline, saturating_add(runtime_.clock().now(), options_.call_timeout));
+  }
+  call.sampling = completed(request.sampling, options_.sampling);
+  call.prompt = estimator_.measure(request, call.sampling);
+  call.number = calls_.fetch_add(1) + 1;
+  return call;
+}
+
+Result<ModelReply> Model::Core::complete(const ModelRequest& request, const CallContext& context) {
+  Call call = begin(request, context);
+  auto reply = complete(call);
+  for (const Model& next : options_.fallbacks) {
+    const std::string why = insufficient(call, reply);
+    if (why.empty()) break;
+    notify(call, [&] {
+      return Warning{.text = fmt::format("model \"{}\" {}; \"{}\" is asked instead",
+                                         provider_->model(), why, next.name())};
+    });
+    reply = next.core().complete(request, context);
+  }
+  return reply;
+}
+
+std::string Model::Core::insufficient(const Call& call, const Result<ModelReply>& reply) const {
+  if (call.text_given && !call.request.retry_after_first_token) return {};
+  if (!reply) {
+    switch (reply.error().code) {
+      case ErrorCode::cancelled:
+      case ErrorCode::deadline_exceeded:
+      case ErrorCode::budget_exhausted:
+      case ErrorCode::content_filtered:
+      case ErrorCode::replay_mismatch:
+      case ErrorCode::storage:
+      case ErrorCode::interrupted:
+        return {};
+      default:
+        return "failed: " + to_string(reply.error());
+    }
+  }
+  try {
+    return !options_.accept || options_.accept(*reply) ? "" : "gave a reply that is not accepted";
+  } catch (const std::exception& thrown) {
+    notify(call, [&] {
+      return Warning{.text = fmt::format("accept threw, the reply is taken: {}", thrown.what())};
+    });
+  }
+  return {};
+}
+
+Result<ModelReply> Model::Core::complete(Call& call) {
+  if (const auto cap = call.sampling.max_output_tokens; cap && *cap < 1) {
+    return refuse(call,
+                  {.code = ErrorCode::invalid_request,
+                   .message = fmt::format("max_output_tokens is {}; it must be at least 1", *cap)});
+  }
+  EffectLog* effects = call.context.effects;
+  if (effects == nullptr) return answer(call);
+  bool performed = false;
+  auto effect = effects->effect<ModelEffect>(
+      EffectKind::model_reply, call.context.agent, [&] { return digest(call); },
+      [&] {
+        performed = true;
+        auto reply = answer(call);
+        return ModelEffect{.reply = std::move(reply), .spent = call.spent};
+      },
+      encode_model_effect, decode_model_effect);
+  if (!effect) return fail(std::move(effect).error());
+  if (!performed) replay(call, *effect);
+  return std::move(effect->reply);
+}
+
+Result<ModelReply> Model::Core::answer(Call& call) {
+  const auto& cache = call.context.cache ? call.context.cache : options_.cache;
+  if (!cache) return ask(call);
+  const auto report = [&](const Error& error) {
+    notify(call, [&] { return Warning{.text = "the cache failed: " + to_string(error)}; });
+  };
+  const std::string request = request_text(provider_->model(), call.request, call.sampling);
+  auto found = cache->find(request);
+  if (!found) report(found.error());
+  if (found && *found) {
+    ModelReply reply = std::move(**found);
+    reply.cached = true;
+    reply.cost = 0.0;
+    reply.attempts = 0;
+    reply.queue_wait = reply.latency = {};
+    reply.time_to_first_token = std::nullopt;
+    if (call.request.streamed()) give_text(call, reply.message.text());
+    CallRecord record = record_of(call);
+    record.cached = true;
+    record.sent_at = runtime_.clock().wall_now();
+    record.reply = reply_digest(reply.message);
+    record.finish_reason = reply.finish_reason;
+    write(call, std::move(record), nullptr);
+    return reply;
+  }
+  auto reply = ask(call);
+  if (reply) {
+    if (auto kept = cache->keep(request, *reply); !kept) report(kept.error());
+  }
+  return reply;
+}
+
+/// Does for the budget, the totals and the listeners what the recorded call did; nothing is sent.
+void Model::Core::replay(Call& call, const ModelEffect& effect) {
+  const std::int64_t tokens = effect.spent.usage.total();
+  if (const auto& budget = call.context.budget) {
+    // A final answer takes over what was set aside for it; if it cost nothing, that is set aside
+    // again.
+    auto room =
+        call.context.final_answer ? budget->reserve_final(0, 0, 0) : budget->reserve(0, 0, 0);
+    if (room) {
+      room->settle(tokens);
+    } else {
+      budget->charge(tokens);
+    }
+  }
+  charge(call, effect.spent);
+  if (!effect.reply) return;
+  if (effect.reply->usage.source == UsageSource::measured) {
+    estimator_.learn(call.prompt, effect.reply->usage.input);
+  }
+  if (call.request.streamed()) give_text(call, effect.reply->message.text());
+}
+
+/// Names the request: what a replay must find unchanged.
+std::string Model::Core::digest(const Call& call) const {
+  const Sampling& sampling = call.sampling;
+  Fingerprint all(call.prompt.identity);
+  all.add(provider_->model());
+  const auto number = [&](const auto& value) { all.add(value ? fmt::format("{}", *value) : ""); };
+  number(sampling.temperature);
+  number(sampling.top_p);
+  number(sampling.seed);
+  number(sampling.max_output_tokens);
+  number(sampling.parallel_tool_calls);
+  for (const std::string& stop : sampling.stop) all.add(stop);
+  all.add(sampling.reasoning_effort);
+  return fmt::format("{:016x}", all.value());
+}
+
+std::int64_t Model::Core::prompt_upper_bound(const ModelRequest& request) const {
+  return estimator_.measure(request, completed(request.sampling, options_.sampling)).upper_bound;
+}
+
+std::int64_t Model::Core::rough_prompt_tokens(const ModelRequest& request) const {
+  static const TokenEstimator untaught;
+  return untaught.measure(request, completed(request.sampling, options_.sampling)).expected;
+}
+
+std::string reply_digest(const Message& reply) {
+  Fingerprint all;
+  all.add(reply.text());
+  for (const ToolCall& call : reply.tool_calls) all.add(call.name).add(call.arguments);
+  return fmt::format("{:016x}", all.value());
+}
+
+}  // namespace moderato
