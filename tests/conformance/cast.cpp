@@ -4,7 +4,6 @@
 
 #include <moderato/agents/assistant_agent.hpp>
 #include <moderato/agents/user_proxy_agent.hpp>
-#include <moderato/llm/limiter/limiter.hpp>
 
 #include "code.hpp"
 #include "tool_behavior.hpp"
@@ -117,8 +116,7 @@ struct Cast {
     }
     options.transforms = transforms_from(agent.value("transforms", Value::array()));
     if (const Value model = agent.value("model", Value()); model.is_object()) {
-      options.model = runtime.model(scripted_model(recorder, name, model),
-                                    {.limiter = unlimited(), .retry = {.max_attempts = 1}});
+      options.model = scripted_model(runtime, recorder, name, model);
       options.allow_format_str_template = model.value("allow_format_str_template", false);
       if (model.contains("temperature")) options.sampling.temperature = model["temperature"];
       if (model.contains("max_tokens")) options.sampling.max_output_tokens = model["max_tokens"];

@@ -1,6 +1,7 @@
 #include "functions.hpp"
 
 #include <fmt/core.h>
+#include <algorithm>
 
 #include <functional>
 #include <map>
@@ -14,6 +15,7 @@
 #include <moderato/agents/prompt.hpp>
 #include <moderato/agents/summary.hpp>
 #include <moderato/agents/tool_json.hpp>
+#include <moderato/llm/cache/request_text.hpp>
 
 #include "code.hpp"
 #include "groups.hpp"
@@ -162,6 +164,35 @@ Value default_successors(const Value& args) {
   return default_transitions(args.at("names"), allowed);
 }
 
+std::string cached_request(const Value& params) {
+  ModelRequest request;
+  for (const Value& message : params.at("messages")) {
+    request.messages.push_back(store(parsed_message(message)));
+  }
+  if (params.contains("temperature")) request.sampling.temperature = params["temperature"];
+  if (params.contains("max_tokens")) request.sampling.max_output_tokens = params["max_tokens"];
+  if (params.contains("tools")) {
+    std::vector<ToolDefinition> tools;
+    for (const Value& tool : params["tools"]) {
+      tools.push_back({.name = tool.value("/function/name"_json_pointer, std::string()),
+                       .parameters = as_json(tool)});
+    }
+    request.tools = std::make_shared<const std::vector<ToolDefinition>>(std::move(tools));
+  }
+  return request_text(params.value("model", ""), request, request.sampling);
+}
+
+// Something of it looks different in Python's JSON and is the same here.
+bool is_untyped(const Value& value) {
+  if (value.is_null() || (value.is_array() && value.empty())) return true;
+  if (value.is_number_float()) return value == Value(value.get<std::int64_t>());
+  return value.is_structured() && std::any_of(value.begin(), value.end(), is_untyped);
+}
+
+Value same_request(const Value& args) {
+  return cached_request(args.at("a")) == cached_request(args.at("b"));
+}
+
 using Function = std::function<Value(const Value& args)>;
 
 const std::map<std::string, Function, std::less<>>& functions() {
@@ -198,6 +229,7 @@ const std::map<std::string, Function, std::less<>>& functions() {
        [](const Value& args) {
          return allowed_from_disallowed(args.at("names"), args.at("disallowed"));
        }},
+      {"same_cache_key", same_request},
       {"summary_last_msg",
        [](const Value& args) { return last_message_summary(parsed_content(args)); }},
       {"default_termination",
@@ -222,6 +254,7 @@ FunctionOutcome run_function(const Value& entry) {
   if (name == "transform") {
     outcome.tag = transform_quirk(entry["args"]["transform"], parsed_messages(entry["args"]));
   }
+  if (name == "same_cache_key" && is_untyped(entry["args"])) outcome.tag = "untyped-request";
   if (name == "filename_from_code") outcome.tag = "comment-taken-for-filename";
   if (name == "mentioned_agents" && one_name_in_another(entry["args"].at("names"))) {
     outcome.tag = "escaped-underscore-double-mention";

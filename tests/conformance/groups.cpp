@@ -27,8 +27,7 @@ struct GroupMaker {
   const std::string manager = group.at("manager").at("name");
 
   Model model(const std::string& agent, const Value& script) const {
-    return runtime.model(scripted_model(recorder, agent, script),
-                         {.limiter = unlimited(), .retry = {.max_attempts = 1}});
+    return scripted_model(runtime, recorder, agent, script);
   }
 
   SpeakerSelection selection() const {

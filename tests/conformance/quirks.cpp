@@ -25,6 +25,7 @@ constexpr std::array table{
     Quirk{"open-call-in-request", fixed,
           "a call that was never answered gets an answer: providers refuse the request without"},
     Quirk{"python-crash", fixed, "a clean error or a sensible result"},
+    Quirk{"untyped-request", fixed, "null is as absent, [] as none, 0 as 0.0: settings have types"},
     // Sequences and nested chats.
     Quirk{"results-share-one-history", fixed, "a result owns its history",
           "/results/*/history_lengths_after_all"},

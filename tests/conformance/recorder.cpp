@@ -32,18 +32,23 @@ Error scripted_error(const Value& error) {
   if (status == 400 || status == 422) code = ErrorCode::invalid_request;
   if (status == 401 || status == 403) code = ErrorCode::authentication;
   if (status == 404) code = ErrorCode::not_found;
+  if (error.value("code", Value()) == "content_filter") code = ErrorCode::content_filtered;
   if (status == 429) code = ErrorCode::rate_limited;
   return {.code = code, .message = error.value("message", "scripted error"), .http_status = status};
 }
 
 class ScriptedModel final : public Provider {
  public:
-  ScriptedModel(std::shared_ptr<Recorder> recorder, std::string agent, const Value& model)
+  /// `entry`: which of several models of the agent; -1: it has one.
+  ScriptedModel(std::shared_ptr<Recorder> recorder, std::string agent, const Value& model,
+                int entry)
       : recorder_(std::move(recorder)),
         agent_(std::move(agent)),
+        entry_(entry),
         replies_(model.at("replies")),
         on_exhausted_(model.value("on_exhausted", "error")),
-        name_(model.value("model", agent_ + "-model")) {}
+        name_(model.value(
+            "model", entry < 0 ? agent_ + "-model" : fmt::format("{}-model-{}", agent_, entry))) {}
 
   ProviderOutcome send(const ProviderRequest& request, const CallContext& context) override {
     recorder_->trace.push_back({"model", agent_});
@@ -54,6 +59,7 @@ class ScriptedModel final : public Provider {
     if (request.request.tools) {
       for (const ToolDefinition& tool : *request.request.tools) call["tools"].push_back(tool.name);
     }
+    if (entry_ >= 0) call["config"] = entry_;
     if (context.purpose == Purpose::summary) call["for"] = "summary";
     if (context.purpose == Purpose::speaker_selection) call["for"] = "select_speaker";
     if (const auto& temperature = request.request.sampling.temperature) {
@@ -109,15 +115,21 @@ class ScriptedModel final : public Provider {
       return outcome;
     }
     ModelReply answer{.message = std::move(*parsed), .finish_reason = "stop"};
+    const Value usage = reply->is_object() ? reply->value("usage", Value::object()) : Value();
     answer.usage = {.input = static_cast<std::int64_t>(request.messages.size()),
                     .output = words_in(answer.message.text()),
                     .source = UsageSource::measured};
+    if (usage.is_object()) {
+      answer.usage.input = usage.value("prompt_tokens", answer.usage.input);
+      answer.usage.output = usage.value("completion_tokens", answer.usage.output);
+    }
     outcome.reply = std::move(answer);
     return outcome;
   }
 
   std::shared_ptr<Recorder> recorder_;
   std::string agent_;
+  int entry_;
   Value replies_;
   std::string on_exhausted_;
   std::string name_;
@@ -185,11 +197,44 @@ Value as_value(const Message& message) {
   return as_value(to_json(message));
 }
 
-ModelProvider scripted_model(std::shared_ptr<Recorder> recorder, std::string agent,
-                             const Value& model) {
-  return ModelProvider([=](Runtime&) -> std::unique_ptr<Provider> {
-    return std::make_unique<ScriptedModel>(recorder, agent, model);
-  });
+const std::shared_ptr<ReplyCache>& Recorder::cache(const std::string& name) {
+  std::shared_ptr<ReplyCache>& kept = caches[name];
+  if (!kept) kept = memory_cache();
+  return kept;
+}
+
+Model scripted_model(Runtime& runtime, const std::shared_ptr<Recorder>& recorder,
+                     const std::string& agent, const Value& model) {
+  const bool has_one = !model.contains("configs");
+  const Value entries = has_one ? Value::array({model}) : model["configs"];
+  std::vector<Model> made;
+  for (std::size_t i = entries.size(); i-- > 0;) {
+    const int number = has_one ? -1 : static_cast<int>(i);
+    ModelOptions options{.limiter = unlimited(), .retry = {.max_attempts = 1}};
+    if (const Value price = entries[i].value("price", Value()); price.is_array()) {
+      options.price = Price{.input_per_million = price[0].get<double>() * 1000,
+                            .output_per_million = price[1].get<double>() * 1000};
+    }
+    if (const Value seed = model.value("cache_seed", Value()); !seed.is_null()) {
+      options.cache = recorder->cache("seed " + seed.dump());
+    }
+    if (i == 0) {
+      options.fallbacks = {made.rbegin(), made.rend()};
+      if (model.contains("filter")) {
+        const std::string wanted = model["filter"].at("contains");
+        options.accept = [wanted](const ModelReply& reply) {
+          return reply.message.text().find(wanted) != std::string::npos;
+        };
+      }
+    }
+    made.push_back(
+        runtime.model(ModelProvider([recorder, agent, entry = entries[i], number](Runtime&) {
+                        return std::unique_ptr<Provider>(
+                            std::make_unique<ScriptedModel>(recorder, agent, entry, number));
+                      }),
+                      std::move(options)));
+  }
+  return made.back();
 }
 
 HumanInput scripted_human(std::shared_ptr<Recorder> recorder, const Value& inputs) {

@@ -1,10 +1,11 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 
 #include <moderato/agents/human_input.hpp>
-#include <moderato/llm/provider.hpp>
+#include <moderato/llm/model.hpp>
 #include <moderato/termination/condition.hpp>
 
 #include "comparison.hpp"
@@ -20,6 +21,10 @@ struct Recorder {
   bool model_script_ended = false;
   bool human_script_ended = false;
   bool async = false;  ///< A recording of AutoGen's async variant.
+  /// By the name or the seed that the vector gives them.
+  std::map<std::string, std::shared_ptr<ReplyCache>> caches{};
+
+  [[nodiscard]] const std::shared_ptr<ReplyCache>& cache(const std::string& name);
 };
 
 /// A message as the recordings write it.
@@ -27,9 +32,10 @@ struct Recorder {
 [[nodiscard]] Value as_value(const Json& json);
 [[nodiscard]] Json as_json(const Value& value);
 
-/// A provider that answers the requests of one agent from the vector's script, and records them.
-[[nodiscard]] ModelProvider scripted_model(std::shared_ptr<Recorder> recorder, std::string agent,
-                                           const Value& model);
+/// A model that answers the requests of one agent from the vector's script, and records them; with
+/// `configs`, several that follow each other.
+[[nodiscard]] Model scripted_model(Runtime& runtime, const std::shared_ptr<Recorder>& recorder,
+                                   const std::string& agent, const Value& model);
 /// A human who types what the vector says, and records the prompts (in AutoGen's words).
 [[nodiscard]] HumanInput scripted_human(std::shared_ptr<Recorder> recorder, const Value& inputs);
 /// A termination rule of a vector that records each time it is evaluated.

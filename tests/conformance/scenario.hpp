@@ -1,14 +1,10 @@
 #pragma once
 
-#include <optional>
 #include <string>
 
 #include "comparison.hpp"
 
 namespace moderato::conformance {
-
-/// What of a scenario is not built yet ("group chats"); nullopt: it can be run.
-[[nodiscard]] std::optional<std::string> unsupported_part(const Value& scenario);
 
 struct ScenarioRun {
   Value observed;  ///< What it did, in the shape of expected_observation().

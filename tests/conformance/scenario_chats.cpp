@@ -89,6 +89,7 @@ ChatOptions Scenario::chat_options(const Value& action) const {
   if (action.contains("max_turns") && !action["max_turns"].is_null()) {
     options.max_turns = action["max_turns"].get<std::int64_t>();
   }
+  if (action.contains("cache")) options.cache = recorder_->cache(action["cache"]);
   return options;
 }
 
