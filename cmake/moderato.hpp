@@ -28,10 +28,10 @@
 #include <moderato/core/session.hpp>
 #include <moderato/core/simulation.hpp>
 #include <moderato/core/version.hpp>
+#include <moderato/llm/cache/reply_cache.hpp>
 #include <moderato/llm/limiter/backends/redis.hpp>
 #include <moderato/llm/limiter/backends/shared_host.hpp>
 #include <moderato/llm/limiter/limiter.hpp>
-#include <moderato/llm/cache/reply_cache.hpp>
 #include <moderato/llm/model.hpp>
 #include <moderato/llm/providers/openai.hpp>
 #include <moderato/llm/providers/pool.hpp>

@@ -1,7 +1,8 @@
 #pragma once
 
-// Private header of the library: not installed. MODERATO_ASAN, MODERATO_TSAN: built with that
-// sanitizer.
+// Private header of the library: not installed.
+
+// MODERATO_ASAN, MODERATO_TSAN: built with that sanitizer.
 
 #if defined(__SANITIZE_ADDRESS__)
 #define MODERATO_ASAN 1
