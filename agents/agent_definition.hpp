@@ -48,6 +48,7 @@ template <class Options>
           .runs = std::move(options.runs),
           .replies = std::move(options.replies),
           .hooks = std::move(options.hooks),
+          .max_parallel_tools = options.max_parallel_tools,
           .transforms = std::move(options.transforms),
           .code_execution = std::move(options.code_execution),
           .allow_format_str_template = options.allow_format_str_template};

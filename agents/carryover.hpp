@@ -71,13 +71,22 @@ class ChatMessage {
   /// Asks the sender's human (HumanSituation::opening).
   [[nodiscard]] static ChatMessage ask_human() { return ChatMessage(Human{}); }
 
+  /// Nothing is sent: the last message between the two is answered, and the chat goes on from there
+  /// with histories and counters as they are. For a chat that ended with `awaiting_human`, a
+  /// deadline, a budget or a failure. Needs a session in which the two have talked, else the chat
+  /// ends with `no_initial_message`.
+  [[nodiscard]] static ChatMessage go_on() { return ChatMessage(Unanswered{}); }
+
+  [[nodiscard]] bool goes_on() const noexcept { return std::holds_alternative<Unanswered>(value_); }
   [[nodiscard]] const Message* message() const noexcept { return std::get_if<Message>(&value_); }
   [[nodiscard]] const Function* function() const noexcept { return std::get_if<Function>(&value_); }
 
  private:
   struct Human {};
+  struct Unanswered {};
   explicit ChatMessage(Human human) : value_(human) {}
-  std::variant<Message, Function, Human> value_;
+  explicit ChatMessage(Unanswered unanswered) : value_(unanswered) {}
+  std::variant<Message, Function, Human, Unanswered> value_;
 };
 
 }  // namespace moderato

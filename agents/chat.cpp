@@ -1,5 +1,7 @@
 #include <moderato/agents/chat.hpp>
 
+#include <algorithm>
+
 #include <moderato/agents/conversation.hpp>
 #include <moderato/agents/group/group_state.hpp>
 #include <moderato/agents/summarize.hpp>
@@ -56,6 +58,21 @@ tl::expected<Message, Stop> opening(Conversation& chat, const ConversableAgent& 
   return with_carryover(Message::user(std::move(*typed)), carryover);
 }
 
+// Whoever did not speak last answers.
+Stop go_on(Conversation& chat, const ConversableAgent& sender, const ConversableAgent& recipient) {
+  const Transcript& said = chat.session().transcript();
+  const auto last = std::find_if(said.rbegin(), said.rend(), [&](const TranscriptEntry& entry) {
+    return (entry.speaker == sender.name() && entry.recipient == recipient.name()) ||
+           (entry.speaker == recipient.name() && entry.recipient == sender.name());
+  });
+  if (last == said.rend()) {
+    return {.reason = StopReason::no_initial_message, .agent = sender.name()};
+  }
+  const bool own = last->speaker == sender.name();
+  return chat.exchange(own ? sender : recipient, own ? recipient : sender, std::nullopt,
+                       MessageKind::reply, true);
+}
+
 Stop converse(Conversation& chat, const ConversableAgent& sender, const ConversableAgent& recipient,
               const ChatMessage& message) {
   if (Stop stop = chat.begin(sender, recipient)) return stop;
@@ -64,6 +81,7 @@ Stop converse(Conversation& chat, const ConversableAgent& sender, const Conversa
     return {.reason = StopReason::max_turns, .agent = sender.name(), .rule = "max_turns(0)"};
   }
   if (Stop stop = chat.check(sender.name(), false)) return stop;
+  if (message.goes_on()) return go_on(chat, sender, recipient);
   auto first = opening(chat, sender, recipient, message);
   if (!first) return std::move(first).error();
   return chat.exchange(sender, recipient, std::move(*first), MessageKind::task);
@@ -89,9 +107,11 @@ ChatResult run_chat(Session& session, const ConversableAgent& sender,
                     const ChatOptions& options, Conversation* parent) {
   Conversation chat(session, options, parent);
   chat.notify([&] { return ChatStarted{sender.name(), recipient.name()}; });
-  prepare(chat, sender, recipient);
-  prepare(chat, recipient, sender);
-  prepare_group(chat, recipient);
+  if (!message.goes_on()) {
+    prepare(chat, sender, recipient);
+    prepare(chat, recipient, sender);
+    prepare_group(chat, recipient);
+  }
 
   ChatResult result;
   // The seams catch what users' functions throw; this net is for what nobody foresaw (no memory).

@@ -85,7 +85,7 @@ Result<CodeResult> Conversation::run_code(Turn& turn, const std::vector<CodeBloc
     auto done = call_on_worker(
         session_.runtime(),
         [result, blocks, executor = turn.self.agent.options().code_execution.executor](
-            const std::stop_token& stop) -> Result<std::string> {
+            const std::stop_token& stop, const TellProgress&) -> Result<std::string> {
           auto ended = executor->execute(blocks, stop);
           if (!ended) return fail(std::move(ended).error());
           *result = std::move(*ended);

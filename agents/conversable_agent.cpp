@@ -94,6 +94,8 @@ AgentDefinition::AgentDefinition(AgentKind made_as, ConversableOptions settings,
   require(!options.name.empty(), "an agent needs a name");
   require(options.max_consecutive_auto_reply >= 0,
           fmt::format("{}: max_consecutive_auto_reply must not be negative", options.name));
+  require(options.max_parallel_tools >= 1,
+          fmt::format("{}: max_parallel_tools must be at least 1", options.name));
   require(
       !options.default_auto_reply || !options.default_auto_reply->is_null(),
       fmt::format("{}: for no default reply give default_auto_reply = std::nullopt", options.name));

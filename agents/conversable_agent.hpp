@@ -48,6 +48,9 @@ struct ConversableOptions {
   std::vector<Tool> runs{};
   std::vector<ReplyRegistration> replies{};
   Hooks hooks{};
+  /// Tool calls of one message that this agent runs at a time; 1: one after the other, as a later
+  /// one may rely on what an earlier one did. Answers keep the order of the calls.
+  std::size_t max_parallel_tools = 1;
   /// Change what this agent is shown of its conversations, in order, after the hooks.
   std::vector<Transform> transforms{};
   /// Runs the code in messages it receives. AutoGen's user proxy does so unless told otherwise;

@@ -104,13 +104,16 @@ Stop Conversation::begin(const ConversableAgent& first, const ConversableAgent& 
 // answers its own message. Here no reply ends a chat in either form. (A group chat manager never
 // replies: what its group said is its turn, and after it the initiator goes on.)
 Stop Conversation::exchange(const ConversableAgent& first, const ConversableAgent& second,
-                            Message opening, MessageKind kind, std::optional<bool> request_reply) {
+                            std::optional<Message> opening, MessageKind kind,
+                            std::optional<bool> request_reply) {
   const ConversableAgent* speaker = &first;
   const ConversableAgent* listener = &second;
-  Message message = std::move(opening);
+  std::optional<Message> message = std::move(opening);
   Stop after{};  // ends the chat once the message has been said
   for (std::int64_t said = 1;; ++said) {
-    if (Stop stop = deliver(*speaker, *listener, std::move(message), kind)) return stop;
+    if (message) {
+      if (Stop stop = deliver(*speaker, *listener, std::move(*message), kind)) return stop;
+    }
     if (after) return after;
     yield_fiber();  // a chat in which nobody waits leaves the loop to others, too
     if (options_.max_turns && said >= 2 * *options_.max_turns) return turns_used_up(first);
@@ -326,13 +329,15 @@ Reply Conversation::built_in_reply(BuiltInReply built_in, Turn& turn) {
 }
 
 Result<std::string> Conversation::ask_human(PartyState& self, HumanSituation situation,
-                                            const std::string& peer) {
+                                            const std::string& peer, std::string question) {
   const ConversableAgent& agent = self.agent;
-  auto answer =
-      ask_person(agent.options().human_input, {.situation = situation,
-                                               .agent = agent.name(),
-                                               .peer = peer,
-                                               .text = prompt_text(situation, agent.name(), peer)});
+  auto answer = ask_person(
+      agent.options().human_input,
+      {.situation = situation,
+       .agent = agent.name(),
+       .peer = peer,
+       .text =
+           question.empty() ? prompt_text(situation, agent.name(), peer) : std::move(question)});
   if (answer) self.human_inputs.push_back(*answer);
   return answer;
 }
@@ -342,7 +347,7 @@ Result<std::string> Conversation::ask_person(const HumanInput& person, HumanProm
   const auto ask = [&] {
     return call_on_worker(
         session_.runtime(),
-        [input = person, prompt](const std::stop_token& stop) mutable {
+        [input = person, prompt](const std::stop_token& stop, const TellProgress&) mutable {
           prompt.stop = stop;
           return input(prompt);
         },
@@ -367,6 +372,9 @@ Stop stop_from(Error error, const std::string& agent, StopReason otherwise) {
       break;
     case ErrorCode::deadline_exceeded:
       stop.reason = StopReason::deadline;
+      break;
+    case ErrorCode::awaiting_human:
+      stop.reason = StopReason::awaiting_human;
       break;
     case ErrorCode::replay_mismatch:
       stop.reason = StopReason::replay_mismatch;

@@ -9,6 +9,7 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <moderato/agents/chat_options.hpp>
 #include <moderato/agents/party_state.hpp>
@@ -58,8 +59,10 @@ class Conversation {
   /// `first` says `opening` to `second`; then each answers the other until something ends it. With
   /// max_turns the talk ends after so many messages of `first`; without, each side answers as long
   /// as its reply_at_receive says so (`request_reply` overrides it for the opening).
-  Stop exchange(const ConversableAgent& first, const ConversableAgent& second, Message opening,
-                MessageKind kind, std::optional<bool> request_reply = std::nullopt);
+  /// `opening` nullopt: `first` has spoken already, and `second` answers.
+  Stop exchange(const ConversableAgent& first, const ConversableAgent& second,
+                std::optional<Message> opening, MessageKind kind,
+                std::optional<bool> request_reply = std::nullopt);
 
   /// Stores a message on both sides and announces it. The stop is empty unless the chat is to end.
   Stop deliver(const ConversableAgent& from, const ConversableAgent& to, Message message,
@@ -84,8 +87,9 @@ class Conversation {
   Stop external_stop(const std::string& agent);
 
   /// The human of `self`, through the effect log.
-  Result<std::string> ask_human(PartyState& self, HumanSituation situation,
-                                const std::string& peer);
+  /// `question` empty: our words for the situation.
+  Result<std::string> ask_human(PartyState& self, HumanSituation situation, const std::string& peer,
+                                std::string question = {});
   /// The same for any prompt and anybody who answers it; nothing is noted with a party.
   Result<std::string> ask_person(const HumanInput& person, HumanPrompt prompt);
 
@@ -140,8 +144,12 @@ class Conversation {
   // tool_reply.cpp
   Reply function_call_reply(Turn& turn);
   Reply tool_calls_reply(Turn& turn);
-  tl::expected<std::string, Stop> tool_answer(Turn& turn, const ToolCall& call);
-  Result<std::string> run_tool(Turn& turn, const ToolCall& call);
+  tl::expected<std::string, Stop> one_answer(Turn& turn, const ToolCall& call);
+  tl::expected<std::string, Stop> tool_answer(Turn& turn, Result<std::string> result);
+  std::optional<Result<std::string>> refused(Turn& turn, const ToolCall& call);
+  Result<std::string> run_tool(Turn& turn, const ToolCall& call,
+                               std::optional<std::uint64_t> step = std::nullopt);
+  std::vector<Result<std::string>> run_tools(Turn& turn, const std::vector<ToolCall>& calls);
   // code_reply.cpp
   Reply code_execution_reply(Turn& turn);
   Result<CodeResult> run_code(Turn& turn, const std::vector<CodeBlock>& blocks);

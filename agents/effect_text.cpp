@@ -4,6 +4,7 @@ namespace moderato {
 
 Json encode_text(const Result<std::string>& result) {
   if (result) return Json{{"text", valid_utf8(*result)}};
+  if (result.error().code == ErrorCode::awaiting_human) return Json(Json::value_t::discarded);
   return Json{{"error", to_string(result.error().code)},
               {"message", valid_utf8(result.error().message)}};
 }

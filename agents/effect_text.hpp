@@ -12,7 +12,8 @@ namespace moderato {
 
 /// How effects whose result is a text (a tool's answer, a person's words) are written to the
 /// journal:
-/// {"text": …} or {"error": code, "message": …}. A failure is recorded like a success.
+/// {"text": …} or {"error": code, "message": …}. A failure is recorded like a success,
+/// but an answer that is still to come is no result.
 [[nodiscard]] Json encode_text(const Result<std::string>& result);
 [[nodiscard]] Result<Result<std::string>> decode_text(const Json& json);
 

@@ -87,6 +87,8 @@ std::string prompt_text(HumanSituation situation, std::string_view agent, std::s
       return fmt::format(
           "{} wants to end the chat. Your answer as {} (enter or exit: end the chat): ", peer,
           agent);
+    case HumanSituation::tool_approval:  // worded by whoever knows the call
+      return fmt::format("{}, may it run (yes, or why not)? ", agent);
     case HumanSituation::at_cap:
       return fmt::format(
           "{} has answered {} automatically as often as it may. Your answer (enter: one more "
@@ -109,7 +111,11 @@ HumanInput console_input() {
   });
 }
 
-HumanInput scripted_input(std::vector<std::string> answers) {
+namespace {
+
+// `otherwise`: what is said when the answers are used up.
+HumanInput listed_answers(std::vector<std::string> answers,
+                          std::function<Error(const HumanPrompt&)> otherwise) {
   struct Script {
     std::mutex mutex;
     std::vector<std::string> answers;
@@ -117,13 +123,27 @@ HumanInput scripted_input(std::vector<std::string> answers) {
   };
   auto script = std::make_shared<Script>();
   script->answers = std::move(answers);
-  return HumanInput([script](const HumanPrompt&) -> Result<std::string> {
-    const std::scoped_lock lock(script->mutex);
-    if (script->next == script->answers.size()) {
-      return fail(ErrorCode::human_unavailable,
-                  fmt::format("all {} scripted answers are used up", script->answers.size()));
-    }
-    return script->answers[script->next++];
+  return HumanInput(
+      [script, otherwise = std::move(otherwise)](const HumanPrompt& prompt) -> Result<std::string> {
+        const std::scoped_lock lock(script->mutex);
+        if (script->next == script->answers.size()) return fail(otherwise(prompt));
+        return script->answers[script->next++];
+      });
+}
+
+}  // namespace
+
+HumanInput scripted_input(std::vector<std::string> answers) {
+  const std::size_t count = answers.size();
+  return listed_answers(std::move(answers), [count](const HumanPrompt&) {
+    return Error{.code = ErrorCode::human_unavailable,
+                 .message = fmt::format("all {} scripted answers are used up", count)};
+  });
+}
+
+HumanInput pending_input(std::vector<std::string> answers) {
+  return listed_answers(std::move(answers), [](const HumanPrompt& prompt) {
+    return Error{.code = ErrorCode::awaiting_human, .message = prompt.text};
   });
 }
 

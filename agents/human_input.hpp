@@ -25,6 +25,7 @@ enum class HumanSituation : std::uint8_t {
   opening,         ///< What to open the chat with; every answer is sent as it is.
   before_answer,   ///< Enter: the automatic reply; `exit`: the chat ends.
   on_termination,  ///< A termination message: enter or `exit` end the chat.
+  tool_approval,   ///< A tool may run only if they say so: `yes`, or why not.
   at_cap,          ///< The cap of automatic replies is reached: as before_answer.
   choose_speaker,  ///< The number of the next speaker of a group chat; enter: the next in order.
 };
@@ -46,7 +47,8 @@ struct HumanPrompt {
 /// `const HumanPrompt&` and returns a `Result<std::string>`, a `std::string` or a `const char*`. It
 /// runs on the worker pool, so it may block; what it throws ends the chat with `human_error`.
 ///
-/// Errors it may return: `human_unavailable` (nobody is there: the chat ends with `human_error`),
+/// Errors it may return: `awaiting_human` (they will answer later: see pending_input),
+/// `human_unavailable` (nobody is there: the chat ends with `human_error`),
 /// `cancelled` (the person interrupted: the chat ends with `cancelled`).
 class HumanInput {
  public:
@@ -72,5 +74,18 @@ class HumanInput {
 /// Gives these answers one after the other, then `human_unavailable`. All copies share one
 /// position, so it is meant for one conversation. Thread safe.
 [[nodiscard]] HumanInput scripted_input(std::vector<std::string> answers);
+
+/// For services, where nobody sits at a console: gives these answers one after the other, then ends
+/// the chat with StopReason::awaiting_human, whose detail is what the person is asked. When the
+/// answer has come, in this process or in another,
+///
+/// - a session that was saved (save_session) goes on with `initiate_chat(peer,
+/// ChatMessage::go_on(),
+///   {.session = &session})`, with an agent made with `.human_input = pending_input({answer})`;
+/// - a run with a journal is run again in JournalMode::resume: what happened before is replayed, so
+///   here, too, only the new answers are given. This works for every kind of conversation.
+///
+/// All copies share one position. Thread safe.
+[[nodiscard]] HumanInput pending_input(std::vector<std::string> answers = {});
 
 }  // namespace moderato

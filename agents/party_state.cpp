@@ -42,6 +42,15 @@ void PartyState::forget_all_but(std::size_t keep) {
   }
 }
 
+std::vector<const PartyState*> Parties::by_name() const {
+  std::vector<const PartyState*> all;
+  for (const auto& [definition, state] : parties_) all.push_back(state.get());
+  std::sort(all.begin(), all.end(), [](const PartyState* a, const PartyState* b) {
+    return a->agent.name() < b->agent.name();
+  });
+  return all;
+}
+
 PartyState& Parties::operator[](const ConversableAgent& agent) {
   std::unique_ptr<PartyState>& state = parties_[&AgentDefinition::of(agent)];
   if (!state) state = std::make_unique<PartyState>(agent);

@@ -81,6 +81,8 @@ class Parties {
  public:
   /// The state of an agent, made at first use; the reference stays valid.
   PartyState& operator[](const ConversableAgent& agent);
+  /// All of them, in the order of their names.
+  [[nodiscard]] std::vector<const PartyState*> by_name() const;
 
  private:
   std::unordered_map<const AgentDefinition*, std::unique_ptr<PartyState>> parties_;

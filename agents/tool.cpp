@@ -84,6 +84,11 @@ Result<std::string> run(const RawTool& raw, const Json& arguments, const ToolCon
 
 Tool::Tool(RawTool raw) {
   check_definition(raw.definition);
+  if (raw.options.max_attempts < 1 || (raw.options.max_attempts > 1 && !raw.options.idempotent)) {
+    throw std::invalid_argument(fmt::format(
+        "the tool {} cannot have max_attempts {}: at least 1, and more only if it is idempotent",
+        raw.definition.name, raw.options.max_attempts));
+  }
   raw.options.strict = raw.definition.strict;
   raw_ = std::make_shared<const RawTool>(std::move(raw));
 }
@@ -96,6 +101,15 @@ const ToolOptions& Tool::options() const noexcept {
 }
 bool Tool::has_function() const noexcept {
   return raw_->function != nullptr;
+}
+
+Result<void> Tool::check(std::string_view arguments_json) const {
+  if (!has_function()) {
+    return fail(ErrorCode::tool_failed, fmt::format("Function {} not found.", name()));
+  }
+  auto arguments = parse_arguments(arguments_json, definition().parameters);
+  if (!arguments) return fail(std::move(arguments).error());
+  return check_arguments(*raw_, *arguments);
 }
 
 Result<std::string> Tool::call(std::string_view arguments_json, const ToolContext& context) const {

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <moderato/agents/approval.hpp>
 #include <moderato/agents/callable_signature.hpp>
 #include <moderato/agents/describe.hpp>
 #include <moderato/agents/tool_context.hpp>
@@ -38,6 +39,16 @@ struct ToolOptions {
   /// How long it may take: whoever runs it sets ToolContext::deadline accordingly and triggers
   /// ToolContext::stop when the time is up. Zero: no limit.
   Duration timeout{};
+  /// How often it is run when it fails, waiting `retry_delay` before the second time and twice as
+  /// long before each further one. Wrong arguments and a timeout are not tried again. More than
+  /// once is for tools that are `idempotent`.
+  int max_attempts = 1;
+  Duration retry_delay = std::chrono::milliseconds(500);
+  /// Whether it may run at all.
+  Approval approval{};
+  /// For the library's own tools: it runs on the conversation's fiber, and what it does is recorded
+  /// effect by effect instead of as one result.
+  bool acts_in_session = false;
   /// A longer result is cut, and says so. 0: no limit.
   std::size_t max_result_bytes = 100'000;
 };
@@ -61,6 +72,8 @@ class Tool {
  public:
   /// Throws std::invalid_argument: a name that is not ^[a-zA-Z0-9_-]{1,64}$, or parameters that are
   /// neither null nor a JSON Schema of type object.
+  ///
+  /// Also for max_attempts < 1, and more than one for a tool that is not idempotent.
   explicit Tool(RawTool raw);
 
   [[nodiscard]] const ToolDefinition& definition() const noexcept;
@@ -82,6 +95,8 @@ class Tool {
   /// is.
   [[nodiscard]] Result<std::string> call(std::string_view arguments_json,
                                          const ToolContext& context = {}) const;
+  /// Whether call() would get as far as running the tool; the error is what it would give.
+  [[nodiscard]] Result<void> check(std::string_view arguments_json) const;
 
  private:
   std::shared_ptr<const RawTool> raw_;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <stop_token>
 #include <string>
 
@@ -7,6 +8,8 @@
 #include <moderato/core/time.hpp>
 
 namespace moderato {
+
+class Conversation;
 
 /// On whose behalf a tool runs. A callable that takes a `const ToolContext&` as its first or last
 /// parameter is given it. A plain value.
@@ -21,6 +24,11 @@ struct ToolContext {
   /// usage (as part of the tool's result, so that a replay makes none of them), and end with `stop`
   /// and `deadline`.
   CallContext context{};
+  /// Says how far the tool is: a tool_progress event. Null where nobody listens. Thread safe.
+  std::function<void(std::string)> progress{};
+  /// The conversation that asks, for the library's own tools; null unless the tool
+  /// `acts_in_session`.
+  Conversation* conversation = nullptr;
 };
 
 }  // namespace moderato

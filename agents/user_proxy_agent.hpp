@@ -21,6 +21,7 @@ struct UserProxyOptions {
   std::vector<Tool> runs{};
   std::vector<ReplyRegistration> replies{};
   Hooks hooks{};
+  std::size_t max_parallel_tools = 1;
   std::vector<Transform> transforms{};
   CodeExecution code_execution{};
   bool allow_format_str_template = false;

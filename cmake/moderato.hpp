@@ -2,6 +2,7 @@
 
 // All of moderato's public headers.
 
+#include <moderato/agents/agent_tool.hpp>
 #include <moderato/agents/assistant_agent.hpp>
 #include <moderato/agents/code_execution/command_line_executor.hpp>
 #include <moderato/agents/conversable_agent.hpp>
@@ -12,6 +13,7 @@
 #include <moderato/agents/planner/planner_agent.hpp>
 #include <moderato/agents/sequence/initiate_chats.hpp>
 #include <moderato/agents/sequence/nested_chats.hpp>
+#include <moderato/agents/session_json.hpp>
 #include <moderato/agents/structured_output.hpp>
 #include <moderato/agents/tool.hpp>
 #include <moderato/agents/transforms/compression.hpp>

@@ -105,6 +105,9 @@ class ConsolePrinter {
     open_ = Open::tool;
     open_call_ = e.call_id;
   }
+  void operator()(const ToolProgress& e) {
+    note(dim, fmt::format("{}: {}", printable(e.tool), shortened(e.text, 200)));
+  }
   void operator()(const ToolFinished& e) {
     if (open_ != Open::tool || open_call_ != e.call_id) {  // others came in between
       begin_note();

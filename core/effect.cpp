@@ -131,8 +131,8 @@ std::uint64_t EffectLog::random() {
   return split_mix(random_state_);
 }
 
-bool EffectLog::next_was_interrupted() const noexcept {
-  const auto found = recorded_.find(next_step_);
+bool EffectLog::was_interrupted(std::uint64_t step) const noexcept {
+  const auto found = recorded_.find(step);
   return found != recorded_.end() && !found->second.finished;
 }
 

@@ -105,11 +105,27 @@ class EffectLog {
   ///   perform()           → T
   ///   encode(const T&)    → Json;  decode(const Json&) → Result<T>
   /// Errors: replay_mismatch (names the step and both sides), storage. A `T` that is itself a
-  /// Result records failures like successes.
+  /// Result records failures like successes. What `encode` makes a discarded Json of is not
+  /// recorded: it has not happened yet, and a resumed run performs it again.
   template <class T, class Digest, class Perform, class Encode, class Decode>
   Result<T> effect(EffectKind kind, std::string_view name, Digest&& digest, Perform&& perform,
                    Encode&& encode, Decode&& decode) {
-    const std::uint64_t step = next_step_++;
+    return effect_at<T>(take_steps(1), kind, name, std::forward<Digest>(digest),
+                        std::forward<Perform>(perform), std::forward<Encode>(encode),
+                        std::forward<Decode>(decode));
+  }
+
+  /// Takes the next steps for effects that will overlap, so that their numbers do not depend on
+  /// which begins first; returns the first.
+  [[nodiscard]] std::uint64_t take_steps(std::uint64_t count) noexcept {
+    next_step_ += count;
+    return next_step_ - count;
+  }
+
+  /// An effect under a number that take_steps gave.
+  template <class T, class Digest, class Perform, class Encode, class Decode>
+  Result<T> effect_at(std::uint64_t step, EffectKind kind, std::string_view name, Digest&& digest,
+                      Perform&& perform, Encode&& encode, Decode&& decode) {
     stop_checks_ = 0;
     if (!recording_) {
       T value = perform();
@@ -127,7 +143,9 @@ class EffectLog {
       }
     }
     T value = perform();
-    if (auto kept = finish(step, kind, name, request, encode(value)); !kept) {
+    const Json payload = encode(value);
+    if (payload.is_discarded()) return value;
+    if (auto kept = finish(step, kind, name, request, payload); !kept) {
       return tl::unexpected<Error>(std::move(kept).error());
     }
     return value;
@@ -147,7 +165,8 @@ class EffectLog {
     return interrupted_;
   }
   /// True if the next effect is one of those.
-  [[nodiscard]] bool next_was_interrupted() const noexcept;
+  [[nodiscard]] bool next_was_interrupted() const noexcept { return was_interrupted(next_step_); }
+  [[nodiscard]] bool was_interrupted(std::uint64_t step) const noexcept;
   /// Session time of the last record that there was when the run was opened.
   [[nodiscard]] Duration recorded_until() const noexcept { return recorded_until_; }
 

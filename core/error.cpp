@@ -7,14 +7,14 @@
 namespace moderato {
 namespace {
 
-constexpr NameTable<ErrorCode, 26> names{
+constexpr NameTable<ErrorCode, 27> names{
     {"invalid_request",  "configuration",     "authentication",    "not_found",
      "context_overflow", "too_large",         "rate_limited",      "quota_exhausted",
      "overloaded",       "server_error",      "connection",        "tls",
      "timeout",          "protocol",          "deadline_exceeded", "queue_full",
      "budget_exhausted", "cancelled",         "content_filtered",  "replay_mismatch",
-     "tool_failed",      "human_unavailable", "invalid_message",   "storage",
-     "interrupted",      "internal"}};
+     "tool_failed",      "human_unavailable", "awaiting_human",    "invalid_message",
+     "storage",          "interrupted",       "internal"}};
 
 }  // namespace
 

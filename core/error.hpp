@@ -33,6 +33,7 @@ enum class ErrorCode : std::uint8_t {
   replay_mismatch,    ///< A replay met an effect that differs from the recorded one.
   tool_failed,        ///< A tool threw, timed out or got bad arguments.
   human_unavailable,  ///< Human input was needed and there is none (closed input, interrupt).
+  awaiting_human,     ///< A person is to answer later: go on when the answer is there.
   invalid_message,    ///< A message without content and without calls, or of a wrong shape.
   storage,            ///< A journal or a store failed.
   interrupted,        ///< It had been started when the process died, and may not be run twice.

@@ -10,7 +10,7 @@ constexpr std::array<std::string_view, std::variant_size_v<EventData>> names{
     "chat_started",    "message_added",   "token_delta",    "call_queued",    "call_admitted",
     "call_sent",       "call_finished",   "call_rejected",  "call_retried",   "tool_started",
     "tool_finished",   "human_asked",     "human_answered", "budget_changed", "loop_suspected",
-    "limiter_changed", "context_trimmed", "warning",        "stopped"};
+    "limiter_changed", "context_trimmed", "warning",        "tool_progress",  "stopped"};
 
 double seconds(Duration duration) {
   return std::chrono::duration<double>(duration).count();
@@ -63,6 +63,12 @@ struct Members {
     json["tool"] = e.tool;
     json["call_id"] = e.call_id;
     json["arguments"] = e.arguments;
+  }
+  void operator()(const ToolProgress& e) const {
+    json["agent"] = e.agent;
+    json["tool"] = e.tool;
+    json["call_id"] = e.call_id;
+    json["text"] = e.text;
   }
   void operator()(const ToolFinished& e) const {
     json["agent"] = e.agent;

@@ -70,6 +70,13 @@ struct ToolStarted {
   std::string arguments{};
   std::string call_id{};
 };
+/// A tool that is running said how far it is.
+struct ToolProgress {
+  std::string agent{};
+  std::string tool{};
+  std::string call_id{};
+  std::string text{};
+};
 struct ToolFinished {
   std::string agent{};
   std::string tool{};
@@ -124,10 +131,11 @@ struct Stopped {
   Usage usage{};
 };
 
-using EventData = std::variant<ChatStarted, MessageAdded, TokenDelta, CallQueued, CallAdmitted,
-                               CallSent, CallFinished, CallRejected, CallRetried, ToolStarted,
-                               ToolFinished, HumanAsked, HumanAnswered, BudgetChanged,
-                               LoopSuspected, LimiterChanged, ContextTrimmed, Warning, Stopped>;
+using EventData =
+    std::variant<ChatStarted, MessageAdded, TokenDelta, CallQueued, CallAdmitted, CallSent,
+                 CallFinished, CallRejected, CallRetried, ToolStarted, ToolFinished, HumanAsked,
+                 HumanAnswered, BudgetChanged, LoopSuspected, LimiterChanged, ContextTrimmed,
+                 Warning, ToolProgress, Stopped>;
 
 /// Everything that the runtime does, as it happens.
 struct Event {

@@ -7,7 +7,7 @@
 namespace moderato {
 namespace {
 
-constexpr NameTable<StopReason, 22> names{{"none",
+constexpr NameTable<StopReason, 23> names{{"none",
                                            "termination_message",
                                            "condition",
                                            "max_consecutive_auto_reply",
@@ -24,6 +24,7 @@ constexpr NameTable<StopReason, 22> names{{"none",
                                            "cancelled",
                                            "model_error",
                                            "tool_error",
+                                           "awaiting_human",
                                            "human_error",
                                            "callback_error",
                                            "invalid_message",

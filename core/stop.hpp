@@ -30,11 +30,12 @@ enum class StopReason : std::uint8_t {
   cancelled,                   ///< The stop token, or ctrl-C.
   model_error,                 ///< A model call failed for good (Stop::error).
   tool_error,                  ///< A tool failure that may not be shown to the model.
-  human_error,                 ///< Human input was needed and could not be had.
-  callback_error,              ///< A user's function threw.
-  invalid_message,             ///< A message without content and calls was to be sent.
-  replay_mismatch,             ///< A replay differs from its recording.
-  storage_error,               ///< The journal failed.
+  awaiting_human,   ///< A person is to answer later; Stop::detail is what they are asked.
+  human_error,      ///< Human input was needed and could not be had.
+  callback_error,   ///< A user's function threw.
+  invalid_message,  ///< A message without content and calls was to be sent.
+  replay_mismatch,  ///< A replay differs from its recording.
+  storage_error,    ///< The journal failed.
 };
 
 [[nodiscard]] std::string_view to_string(StopReason reason) noexcept;

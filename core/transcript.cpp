@@ -16,6 +16,10 @@ std::string_view to_string(MessageKind kind) noexcept {
   return kind_names.name_of(kind);
 }
 
+std::optional<MessageKind> message_kind_from_string(std::string_view name) noexcept {
+  return kind_names.value_of(name);
+}
+
 Json to_json(const TranscriptEntry& entry) {
   return {{"speaker", entry.speaker},
           {"recipient", entry.recipient},

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <moderato/core/json.hpp>
@@ -23,6 +25,7 @@ enum class MessageKind : std::uint8_t {
 };
 
 [[nodiscard]] std::string_view to_string(MessageKind kind) noexcept;
+[[nodiscard]] std::optional<MessageKind> message_kind_from_string(std::string_view name) noexcept;
 
 /// One message as it was said: who, to whom, what kind, when.
 struct TranscriptEntry {

@@ -149,6 +149,8 @@ std::string autogen_prompt(const HumanPrompt& prompt) {
       return fmt::format(
           "Please give feedback to {}. Press enter or type 'exit' to stop the conversation: ",
           prompt.peer);
+    case HumanSituation::tool_approval:
+      return prompt.text;
     case HumanSituation::at_cap:
       return fmt::format(
           "Please give feedback to {}. Press enter to skip and use auto-reply, or type 'exit' to "

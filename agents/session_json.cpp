@@ -1,0 +1,268 @@
+#include <moderato/agents/session_json.hpp>
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
+#include <unordered_map>
+#include <vector>
+
+#include <moderato/agents/party_state.hpp>
+
+// Messages are shared between histories and transcript, and stay so: they are written once, and
+// everything else names them by their place in that list.
+
+namespace moderato {
+namespace {
+
+constexpr std::string_view format_family = "moderato-session/";
+constexpr std::string_view format_name = "moderato-session/1";
+
+class Pool {
+ public:
+  std::size_t place_of(const MessagePtr& message) {
+    const auto [found, is_new] = places_.try_emplace(message.get(), messages_.size());
+    if (is_new) messages_.push_back(to_json(**message));
+    return found->second;
+  }
+  Json places_of(const MessageList& list) {
+    Json places = Json::array();
+    for (const MessagePtr& message : list) places.push_back(place_of(message));
+    return places;
+  }
+  [[nodiscard]] Json messages() && { return std::move(messages_); }
+
+ private:
+  std::unordered_map<const StoredMessage*, std::size_t> places_;
+  Json messages_ = Json::array();
+};
+
+Json saved_dialogue(const Dialogue& dialogue, Pool& pool) {
+  Json json = Json::object();
+  if (dialogue.peer) json["peer"] = dialogue.peer->name();
+  json["met"] = dialogue.met;
+  json["reply_at_receive"] = dialogue.reply_at_receive;
+  json["auto_replies"] = dialogue.auto_replies;
+  if (dialogue.cap) json["cap"] = *dialogue.cap;
+  json["history"] = pool.places_of(dialogue.history);
+  return json;
+}
+
+Json saved_party(const PartyState& party, Pool& pool) {
+  Json json{{"agent", party.agent.name()},
+            {"system_message", (*party.system)->text()},
+            {"cap", party.cap},
+            {"human_inputs", party.human_inputs},
+            {"dialogues", Json::array()}};
+  for (const auto& dialogue : party.dialogues) {
+    json["dialogues"].push_back(saved_dialogue(*dialogue, pool));
+  }
+  return json;
+}
+
+Json saved_totals(const CallTotals::Snapshot& totals) {
+  return {{"calls", totals.calls},
+          {"attempts", totals.attempts},
+          {"input", totals.usage.input},
+          {"output", totals.usage.output},
+          {"cached_input", totals.usage.cached_input},
+          {"reasoning", totals.usage.reasoning},
+          {"source", static_cast<int>(totals.usage.source)},
+          {"cost", totals.cost},
+          {"queue_wait_ns", totals.queue_wait.count()}};
+}
+
+// Thrown while a saved session is read, and caught where reading began.
+struct Damaged {
+  std::string why;
+};
+
+const Json& member(const Json& json, const char* name) {
+  const auto found = json.find(name);
+  if (!json.is_object() || found == json.end()) {
+    throw Damaged{fmt::format("\"{}\" is missing", name)};
+  }
+  return *found;
+}
+
+template <class T>
+T read(const Json& json, const char* name) {
+  try {
+    return member(json, name).get<T>();
+  } catch (const Json::exception&) {
+    throw Damaged{fmt::format("\"{}\" is of a wrong type", name)};
+  }
+}
+
+const Json& list(const Json& json, const char* name) {
+  const Json& found = member(json, name);
+  if (!found.is_array()) throw Damaged{fmt::format("\"{}\" is no list", name)};
+  return found;
+}
+
+class Loader {
+ public:
+  Loader(const Json& saved, std::span<const ConversableAgent> agents) : saved_(saved) {
+    for (const ConversableAgent& agent : agents) {
+      const auto [found, is_new] = agents_.try_emplace(agent.name(), &agent);
+      if (!is_new && *found->second != agent) {
+        throw Error{.code = ErrorCode::invalid_request,
+                    .message = fmt::format("two agents are called {}", agent.name())};
+      }
+    }
+  }
+
+  // Everything is read before anything is changed.
+  void read_all() {
+    const auto format = read<std::string>(saved_, "format");
+    if (!format.starts_with(format_family)) throw Damaged{"it is no saved session"};
+    if (format != format_name) {
+      throw Damaged{fmt::format("its format is {}, this version reads {}", format, format_name)};
+    }
+    for (const Json& message : list(saved_, "messages")) {
+      auto parsed = message_from_json(message);
+      if (!parsed) {
+        throw Damaged{fmt::format("message {}: {}", messages_.size(), parsed.error().message)};
+      }
+      messages_.push_back(store(std::move(*parsed)));
+    }
+    for (const Json& party : list(saved_, "parties")) parties_.push_back(read_party(party));
+    for (const Json& entry : list(saved_, "transcript")) transcript_.push_back(read_entry(entry));
+    totals_ = read_totals(member(saved_, "totals"));
+    budget_spent_ = saved_.contains("budget") ? read<std::int64_t>(saved_["budget"], "spent") : 0;
+  }
+
+  void fill(Session& session) {
+    auto& parties = session.part<Parties>();
+    for (PartyState& party : parties_) {
+      PartyState& state = parties[party.agent];
+      party.replies = std::move(state.replies);
+      state = std::move(party);
+    }
+    session.transcript() = std::move(transcript_);
+    session.totals().add(totals_);
+    if (session.options().budget) session.options().budget->charge(budget_spent_);
+  }
+
+ private:
+  const ConversableAgent& agent(const std::string& name) const {
+    const auto found = agents_.find(name);
+    if (found != agents_.end()) return *found->second;
+    throw Error{.code = ErrorCode::invalid_request,
+                .message = fmt::format("the saved session needs the agent {}", name)};
+  }
+
+  const MessagePtr& message(const Json& place) const {
+    if (!place.is_number_unsigned() || place.get<std::uint64_t>() >= messages_.size()) {
+      throw Damaged{fmt::format("there is no message {}", dump_json(place))};
+    }
+    return messages_[place.get<std::size_t>()];
+  }
+
+  PartyState read_party(const Json& json) const {
+    PartyState party(agent(read<std::string>(json, "agent")));
+    const auto system = read<std::string>(json, "system_message");
+    if (system != (*party.system)->text()) party.system = store(Message::system(system));
+    party.cap = read<std::int64_t>(json, "cap");
+    party.human_inputs = read<std::vector<std::string>>(json, "human_inputs");
+    for (const Json& saved : list(json, "dialogues")) {
+      auto dialogue = std::make_unique<Dialogue>();
+      if (saved.contains("peer")) dialogue->peer = agent(read<std::string>(saved, "peer"));
+      dialogue->met = read<bool>(saved, "met");
+      dialogue->reply_at_receive = read<bool>(saved, "reply_at_receive");
+      dialogue->auto_replies = read<std::int64_t>(saved, "auto_replies");
+      if (saved.contains("cap")) dialogue->cap = read<std::int64_t>(saved, "cap");
+      for (const Json& place : list(saved, "history")) {
+        dialogue->history.push_back(message(place));
+      }
+      party.dialogues.push_back(std::move(dialogue));
+    }
+    return party;
+  }
+
+  TranscriptEntry read_entry(const Json& json) const {
+    const auto kind = message_kind_from_string(read<std::string>(json, "kind"));
+    return {.speaker = read<std::string>(json, "speaker"),
+            .recipient = read<std::string>(json, "recipient"),
+            .kind = kind.value_or(MessageKind::reply),  // a kind from the future
+            .message = message(member(json, "message")),
+            .at = Instant{Duration{read<std::int64_t>(json, "at_ns")}}};
+  }
+
+  static CallTotals::Snapshot read_totals(const Json& json) {
+    CallTotals::Snapshot totals{.calls = read<std::int64_t>(json, "calls"),
+                                .attempts = read<std::int64_t>(json, "attempts")};
+    totals.usage = {
+        .input = read<std::int64_t>(json, "input"),
+        .output = read<std::int64_t>(json, "output"),
+        .cached_input = read<std::int64_t>(json, "cached_input"),
+        .reasoning = read<std::int64_t>(json, "reasoning"),
+        .source = static_cast<UsageSource>(std::clamp(read<int>(json, "source"), 0, 3))};
+    totals.cost = read<double>(json, "cost");
+    totals.queue_wait = Duration{read<std::int64_t>(json, "queue_wait_ns")};
+    return totals;
+  }
+
+  const Json& saved_;
+  std::map<std::string, const ConversableAgent*, std::less<>> agents_;
+  MessageList messages_;
+  std::vector<PartyState> parties_;
+  Transcript transcript_;
+  CallTotals::Snapshot totals_;
+  std::int64_t budget_spent_ = 0;
+};
+
+}  // namespace
+
+Result<Json> save_session(Session& session) {
+  Pool pool;
+  Json parties = Json::array();
+  std::set<std::string> names;
+  for (const PartyState* party : session.part<Parties>().by_name()) {
+    if (!names.insert(party->agent.name()).second) {
+      return fail(ErrorCode::invalid_request,
+                  fmt::format("two agents of the session are called {}: it cannot be saved",
+                              party->agent.name()));
+    }
+    parties.push_back(saved_party(*party, pool));
+  }
+  Json transcript = Json::array();
+  for (const TranscriptEntry& entry : session.transcript()) {
+    transcript.push_back({{"speaker", entry.speaker},
+                          {"recipient", entry.recipient},
+                          {"kind", to_string(entry.kind)},
+                          {"message", pool.place_of(entry.message)},
+                          {"at_ns", entry.at.time_since_epoch().count()}});
+  }
+  Json saved{{"format", format_name},
+             {"id", session.id()},
+             {"messages", std::move(pool).messages()},
+             {"parties", std::move(parties)},
+             {"transcript", std::move(transcript)},
+             {"totals", saved_totals(session.totals().snapshot())}};
+  if (const auto& budget = session.options().budget) {
+    saved["budget"] = {{"total", budget->total()}, {"spent", budget->spent()}};
+  }
+  return saved;
+}
+
+Result<void> load_session(Session& session, const Json& saved,
+                          std::span<const ConversableAgent> agents) {
+  if (!session.transcript().empty() || session.totals().snapshot().calls != 0) {
+    return fail(ErrorCode::invalid_request, "a session is loaded before anything is said in it");
+  }
+  try {
+    Loader loader(saved, agents);
+    loader.read_all();
+    loader.fill(session);
+    return {};
+  } catch (const Damaged& damaged) {
+    return fail(ErrorCode::storage, "the session cannot be loaded: " + damaged.why);
+  } catch (const Error& error) {
+    return fail(error);
+  }
+}
+
+}  // namespace moderato
