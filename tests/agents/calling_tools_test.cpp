@@ -170,7 +170,7 @@ TEST_CASE("a tool that was given up while it stood in the queue is never begun")
     auto stopping = runtime.spawn([&] { stop.request_stop(); });
     const auto result = call_on_worker(
         runtime,
-        [&ran](const std::stop_token&) -> Result<std::string> {
+        [&ran](const std::stop_token&, const TellProgress&) -> Result<std::string> {
           ran = true;
           return std::string("ran");
         },
