@@ -331,13 +331,12 @@ Reply Conversation::built_in_reply(BuiltInReply built_in, Turn& turn) {
 Result<std::string> Conversation::ask_human(PartyState& self, HumanSituation situation,
                                             const std::string& peer, std::string question) {
   const ConversableAgent& agent = self.agent;
-  auto answer = ask_person(
-      agent.options().human_input,
-      {.situation = situation,
-       .agent = agent.name(),
-       .peer = peer,
-       .text =
-           question.empty() ? prompt_text(situation, agent.name(), peer) : std::move(question)});
+  auto answer = ask_person(agent.options().human_input,
+                           {.situation = situation,
+                            .agent = agent.name(),
+                            .peer = peer,
+                            .text = question.empty() ? prompt_text(situation, agent.name(), peer)
+                                                     : std::move(question)});
   if (answer) self.human_inputs.push_back(*answer);
   return answer;
 }
