@@ -95,10 +95,10 @@ struct Place {
 struct Granted {
   std::uint64_t id = 0;     ///< Names the grant when it is settled; later grants have larger ids.
   std::uint64_t epoch = 0;  ///< The key's epoch; a late answer of an older epoch changes no state.
-  Instant at{};             ///< When it was granted, on the caller's clock.
+  Instant at{};             ///< When it is charged, on the caller's clock: when the call may leave.
   Ask charged{};            ///< What the key had charged in all, this grant included.
   /// The call may leave at this instant, which lies at most a second or so ahead: a backend that is
-  /// asked a little early commits instead of being asked again. Not after `at`: at once.
+  /// asked a little early commits instead of being asked again. Not in the future: at once.
   Instant start{};
   /// The place of the NextInLine that came with the ask; nothing said if none came.
   Place next{};

@@ -26,6 +26,16 @@
 //   100 units, refill 1/s. t=0: take 100. t=150: full since t=100; take 50. t=160: give back 90 of
 //   the first. Naively nothing is owed then and 100 may go: 150 within ten seconds. In truth 40
 //   are.
+//
+// Committed calls: a call may be granted up to a second before it leaves. It is charged at the
+// instant at which it leaves, or the charge would have leaked away by then. And a refund that comes
+// in between may not take away what such a call found owed: when it leaves, the bucket can be no
+// fuller than full. So for the calls that have not left the bucket remembers what they found.
+//
+//   Refill 1/s, burst 10. t=0: take 8. A call of 3 for t=0.5 (another limit makes it wait): 7.5 are
+//   owed there, 10.5 then. t=0.2: give back all of the 8. Without that call nothing is owed; with
+//   it 3 are, from t=0.5 on. Naively 10.5 − 8 = 2.5 are owed at t=0.5, which is half a unit more
+//   room than a full bucket has.
 
 namespace moderato {
 namespace {
@@ -69,16 +79,39 @@ Duration Gcra::idle(Instant at, Duration ahead) const noexcept {
   return std::max(at - (full_again_ + ahead), Duration::zero());
 }
 
-void Gcra::take(Instant now, Duration cost) noexcept {
-  if (full_again_ <= now) {
-    found_full_ = now;
-    full_again_ = now;
+void Gcra::take(Instant at, Duration cost, Duration ahead) noexcept {
+  if (full_again_ <= at) {
+    found_full_ = at;
+    full_again_ = at;
   }
-  full_again_ = std::min(full_again_ + cost, now + longest);
+  if (ahead > Duration::zero()) {
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < committed_count_; ++i) {
+      if (committed_[i].leaves > at - ahead) committed_[kept++] = committed_[i];
+    }
+    if (kept == most_committed) {
+      Committed& last = committed_[--kept];
+      Committed& other = committed_[kept - 1];
+      other = {std::max(other.leaves, last.leaves), std::min(other.owed, last.owed)};
+    }
+    committed_[kept] = {at, full_again_ - at};
+    committed_count_ = kept + 1;
+  }
+  full_again_ = std::min(full_again_ + cost, at + longest);
 }
 
-void Gcra::give_back(Duration cost, Instant taken_at) noexcept {
-  if (taken_at >= found_full_) full_again_ = std::max(full_again_ - cost, found_full_);
+void Gcra::give_back(Duration cost, Instant taken_at, Instant now) noexcept {
+  if (taken_at < found_full_) return;
+  cost = full_again_ - std::max(full_again_ - cost, found_full_);
+  for (std::size_t i = 0; i < committed_count_; ++i) {
+    if (committed_[i].leaves > now) cost = std::min(cost, committed_[i].owed);
+  }
+  lower_by(cost);
+}
+
+void Gcra::lower_by(Duration time) noexcept {
+  for (std::size_t i = 0; i < committed_count_; ++i) committed_[i].owed -= time;
+  full_again_ -= time;
 }
 
 std::int64_t Gcra::level(Instant now) const noexcept {
@@ -90,7 +123,7 @@ std::int64_t Gcra::level(Instant now) const noexcept {
 }
 
 void Gcra::set_level(Instant now, std::int64_t units) noexcept {
-  full_again_ = now + burst_ - cost(units);
+  lower_by(full_again_ - (now + burst_ - cost(units)));
   if (full_again_ <= now) found_full_ = now;
 }
 

@@ -2,6 +2,8 @@
 
 // Private header of the library: not installed.
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 
 #include <moderato/core/time.hpp>
@@ -32,10 +34,12 @@ class Gcra {
   /// How long the bucket will have stood full by `at`, after calls that together take `ahead`.
   [[nodiscard]] Duration idle(Instant at, Duration ahead = {}) const noexcept;
   /// Charges a call. Charging more than there is leaves a debt that later calls pay.
-  void take(Instant now, Duration cost) noexcept;
+  /// `ahead`: the call leaves at `at`, and that lies so far in the future.
+  void take(Instant at, Duration cost, Duration ahead = {}) noexcept;
   /// Takes back (part of) a charge that was made at `taken_at`. No effect if the bucket was found
-  /// full since then: a full bucket would not be fuller without that charge.
-  void give_back(Duration cost, Instant taken_at) noexcept;
+  /// full since then: a full bucket would not be fuller without that charge. For the same reason no
+  /// more is given back than calls that leave after `now` found owed.
+  void give_back(Duration cost, Instant taken_at, Instant now) noexcept;
 
   /// Units that could go at once, rounded down; negative: debt.
   [[nodiscard]] std::int64_t level(Instant now) const noexcept;
@@ -49,6 +53,14 @@ class Gcra {
   [[nodiscard]] Duration burst() const noexcept { return burst_; }
 
  private:
+  /// A call that leaves later, and how much it will find owed.
+  struct Committed {
+    Instant leaves{};
+    Duration owed{};
+  };
+  void lower_by(Duration time) noexcept;
+  static constexpr std::size_t most_committed = 4;  // beyond, two of them are taken for one
+
   std::int64_t limit_ = 1;
   Duration period_{};
   Duration burst_{};
@@ -56,6 +68,8 @@ class Gcra {
   int shift_ = 0;
   Instant full_again_{};                 // when nothing would be owed any more
   Instant found_full_ = Instant::min();  // the last charge that found nothing owed
+  std::array<Committed, most_committed> committed_{};
+  std::size_t committed_count_ = 0;
 };
 
 }  // namespace moderato

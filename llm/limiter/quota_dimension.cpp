@@ -103,8 +103,8 @@ void QuotaDimension::settle(Instant now, const Ask& taken, const Ask& actual, In
   if (back == 0) return;
   const Duration cost = ours_.cost(back);
   if (back < 0) return take(now, -cost);
-  ours_.give_back(cost, taken_at);
-  if (theirs_too) theirs_.give_back(cost, taken_at);
+  ours_.give_back(cost, taken_at, now);
+  if (theirs_too) theirs_.give_back(cost, taken_at, now);
 }
 
 void QuotaDimension::drain(Instant now) noexcept {

@@ -85,9 +85,10 @@ class QuotaDimension {
   [[nodiscard]] Duration idle(Instant at, Duration ahead) const noexcept {
     return ours_.idle(at, ahead);
   }
-  void take(Instant now, Duration cost, int share = 1000) noexcept {
-    ours_.take(now, slowed(cost, share));
-    theirs_.take(now, cost);
+  /// `ahead`: as Gcra::take.
+  void take(Instant at, Duration cost, int share = 1000, Duration ahead = {}) noexcept {
+    ours_.take(at, slowed(cost, share), ahead);
+    theirs_.take(at, cost, ahead);
   }
   /// Charges `actual` instead of what was taken at `taken_at`. `theirs_too`: the provider does so,
   /// too; otherwise what is given back counts for our pace alone.

@@ -124,17 +124,18 @@ Admission QuotaKey::try_acquire(Instant now, const Ask& asked, const QueuedAhead
   if (in_flight_.full(before.calls)) return MustWait{Instant::max(), "in_flight"};
   if (wait > horizon) return MustWait{now + wait, reason};
 
-  for (std::size_t i = 0; i < count; ++i) dimensions_[i].take(now, costs[i], share);
-  governor_.take(now, ask.requests);
+  const Instant leaves = now + wait;
+  for (std::size_t i = 0; i < count; ++i) dimensions_[i].take(leaves, costs[i], share, wait);
+  governor_.take(leaves, ask.requests, wait);
   in_flight_.take();
   if (gate == KeyState::Gate::probe) state_.begin_probe(now);
   if (!retry) retries_.count_first_attempt();
   charged_ += ask;
   return Granted{.id = ++newest_id_,
                  .epoch = state_.epoch(),
-                 .at = now,
+                 .at = leaves,
                  .charged = charged_,
-                 .start = now + wait};
+                 .start = leaves};
 }
 
 /// What an attempt that took `ask` (weighed) is charged in the end.
@@ -182,9 +183,9 @@ std::optional<KeyChange> QuotaKey::settle(Instant now, const Granted& grant, con
     in_flight_.grow();
     if (settings_.adaptive) governor_.succeeded(now);
   } else if (!sent) {
-    governor_.give_back(grant.at, ask.requests);
+    governor_.give_back(now, grant.at, ask.requests);
   }
-  in_flight_.release(sent ? now - grant.at : Duration(-1));
+  in_flight_.release(sent ? std::max(now - grant.at, Duration::zero()) : Duration(-1));
   if (outcome.kind == Outcome::Kind::rejected) ++rejections_;
   if (!outcome.signal.headers.empty()) learn(now, grant, outcome, since, given_back);
   return move_state(now, grant, outcome, since);

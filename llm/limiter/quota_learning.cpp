@@ -51,7 +51,7 @@ void QuotaKey::learn(Instant now, const Granted& grant, const Outcome& outcome, 
     if (!header.remaining) continue;
     const QuotaUnit unit = dimension->rule().unit;
     const std::int64_t remaining = *header.remaining - settings_.remaining_rounded_by;
-    const Duration age = rejected ? Duration{} : now - grant.at;
+    const Duration age = rejected ? Duration{} : std::max(now - grant.at, Duration::zero());
     std::int64_t left = std::min(dimension->limit(), remaining + dimension->refilled(age));
     left -= amount(since, unit);
     if (returned) left += amount(given_back, unit);

@@ -46,12 +46,12 @@ Duration RateGovernor::wait(Instant now, std::int64_t requests, std::int64_t ahe
   return pace_.wait(now, pace_.cost(requests), pace_.cost(ahead));
 }
 
-void RateGovernor::take(Instant now, std::int64_t requests) noexcept {
-  if (active_) pace_.take(now, pace_.cost(requests));
+void RateGovernor::take(Instant at, std::int64_t requests, Duration ahead) noexcept {
+  if (active_) pace_.take(at, pace_.cost(requests), ahead);
 }
 
-void RateGovernor::give_back(Instant taken_at, std::int64_t requests) noexcept {
-  if (active_) pace_.give_back(pace_.cost(requests), taken_at);
+void RateGovernor::give_back(Instant now, Instant taken_at, std::int64_t requests) noexcept {
+  if (active_) pace_.give_back(pace_.cost(requests), taken_at, now);
 }
 
 void RateGovernor::set_rate(double rate) noexcept {

@@ -19,8 +19,8 @@ class RateGovernor {
   /// How long `requests` wait, with `ahead` going first; 0 if not active.
   [[nodiscard]] Duration wait(Instant now, std::int64_t requests,
                               std::int64_t ahead = 0) const noexcept;
-  void take(Instant now, std::int64_t requests) noexcept;
-  void give_back(Instant taken_at, std::int64_t requests) noexcept;
+  void take(Instant at, std::int64_t requests, Duration ahead = {}) noexcept;
+  void give_back(Instant now, Instant taken_at, std::int64_t requests) noexcept;
 
   /// A call was answered: feeds the measured rate, and lets the pace grow.
   void succeeded(Instant now) noexcept;

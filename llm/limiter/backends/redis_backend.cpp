@@ -195,6 +195,8 @@ Admission RedisBackend::try_acquire(Instant now, const Ask& ask, const Ticket& t
   if (!reply) return failed(now, ask, ticket, reply.error());
   joined_ = true;
   if (local_) charge_debt();
+  // A step backwards of the callers' clock counts as no step.
+  if (options_.callers_time) now = std::max(now, instant_of(reply->number(1)));
   return answer(now, took, ask, *reply);
 }
 
@@ -254,12 +256,12 @@ Granted RedisBackend::granted(Instant now, Duration took, const RedisReply& repl
     grant.next = {.until = now + took + microseconds(next - server_now), .lead = reply.number(15)};
   }
   if (const std::int64_t start = reply.number(13); start > server_now) {
-    grant.start = now + took + microseconds(start - server_now);
+    grant.at = grant.start = now + took + microseconds(start - server_now);
   }
   grant.share = static_cast<double>(reply.number(14)) / 1e6;
   if (reply.number(12) == 1) begin_probe(instant_of(server_now));
   grant.epoch = mirror_.state().epoch();
-  in_flight_[grant.id] = {.at = server_now, .epoch = grant.epoch};
+  in_flight_[grant.id] = {.at = std::max(server_now, reply.number(13)), .epoch = grant.epoch};
   return grant;
 }
 

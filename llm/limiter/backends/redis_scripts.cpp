@@ -24,7 +24,8 @@
 //   r retries left in tenths, rc their most, rl the last, rej refusals, q tickets,
 //   learn µs until which slots are not trusted
 // d: u unit, l limit, sl stated limit, p period µs, b burst µs, s safety, a owed in our bucket,
-//   za when that was last found full, t owed in the provider's bucket, zt
+//   za when that was last found full, t owed in the provider's bucket, zt, w the calls that have not
+//   left: {leaves, what it will find owed in ours, in the provider's}, see gcra.cpp
 // tickets: V virtual now, n arrivals, f finish by owner and flow, t list of
 //   {o owner, i id, f flow, c callers, q queued, s start, l length, a ask, e expires µs, n arrival}
 
@@ -79,7 +80,7 @@ local function fresh(rules, now, run, joined)
              r = rules.rc, rc = rules.rc, rl = 0, rej = 0, q = 0, learn = 0}
   for _, x in ipairs(rules.d) do
     s.d[#s.d + 1] = {u = x[1], l = x[2], sl = x[2], p = x[3], b = x[4], s = x[5],
-                     a = math.max(0, x[4] - 1000000), za = 0, t = 0, zt = 0}
+                     a = math.max(0, x[4] - 1000000), za = 0, t = 0, zt = 0, w = {}}
   end
   if joined then s.learn = now + 2000000 end
   return s
@@ -96,7 +97,7 @@ local function tighten(s, rules)
     end
     if not found and #s.d < 8 then
       s.d[#s.d + 1] = {u = x[1], l = x[2], sl = x[2], p = x[3], b = x[4], s = x[5],
-                       a = math.max(0, x[4] - 1000000), za = 0, t = 0, zt = 0}
+                       a = math.max(0, x[4] - 1000000), za = 0, t = 0, zt = 0, w = {}}
     end
   end
   if rules.slots > 0 and (s.slots == 0 or rules.slots < s.slots) then s.slots = rules.slots end
@@ -286,9 +287,24 @@ end
 local start_at = now + math.ceil(wait)
 local share_here = math.floor(share_of(flow, callers) * 1000000)
 
+-- Charged when the call leaves: until then a bucket that does not bind must not leak it away.
+local lead = start_at - now
 for _, d in ipairs(s.d) do
-  if d.a <= 0 then d.za = now end
-  if d.t <= 0 then d.zt = now end
+  if d.a <= lead then d.za = start_at end
+  if d.t <= lead then d.zt = start_at end
+  d.a, d.t = math.max(d.a, lead), math.max(d.t, lead)
+  if lead > 0 then
+    local kept = {}
+    for _, x in ipairs(d.w) do
+      if x[1] > now then kept[#kept + 1] = x end
+    end
+    if #kept == 4 then
+      local x, y = kept[3], kept[4]
+      kept[3], kept[4] = {math.max(x[1], y[1]), math.min(x[2], y[2]), math.min(x[3], y[3])}, nil
+    end
+    kept[#kept + 1] = {start_at, d.a - lead, d.t - lead}
+    d.w = kept
+  end
   d.a = d.a + cost_ours(d, amount(ask, d.u)) / share
   d.t = d.t + cost_theirs(d, amount(ask, d.u))
 end
@@ -426,8 +442,19 @@ if what == 'withdraw' then
   return {now, s.kv, '', 1}
 end
 
+-- What is owed then. Calls that have not left find no less than they were told, see gcra.cpp.
+local function given_back(d, owed, cost, full, place)
+  if tonumber(ARGV[11]) < full then return owed end
+  cost = owed - math.max(owed - cost, full - now, 0)
+  for _, x in ipairs(d.w) do
+    if x[1] > now then cost = math.min(cost, x[place]) end
+  end
+  for _, x in ipairs(d.w) do x[place] = x[place] - cost end
+  return owed - cost
+end
+
 -- settle
-local grant, granted_at = tonumber(ARGV[5]), tonumber(ARGV[11])
+local grant = tonumber(ARGV[5])
 local back = {tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])}
 local theirs_too = ARGV[10] == '1'
 local was_full = s.slots > 0 and in_flight(s) >= s.slots
@@ -439,13 +466,12 @@ local since = {}
 for j = 1, 4 do since[j] = s.c[j] - tonumber(ARGV[11 + j]) end
 for _, d in ipairs(s.d) do
   local n = amount(back, d.u)
-  if n ~= 0 then
-    if n < 0 or granted_at >= d.za then
-      d.a = math.max(0, d.a - cost_ours(d, n))
-    end
-    if theirs_too and (n < 0 or granted_at >= d.zt) then
-      d.t = math.max(0, d.t - cost_theirs(d, n))
-    end
+  if n < 0 then
+    d.a = d.a - cost_ours(d, n)
+    if theirs_too then d.t = d.t - cost_theirs(d, n) end
+  elseif n > 0 then
+    d.a = given_back(d, d.a, cost_ours(d, n), d.za, 2)
+    if theirs_too then d.t = given_back(d, d.t, cost_theirs(d, n), d.zt, 3) end
   end
 end
 for j = 1, 4 do s.c[j] = s.c[j] - back[j] end

@@ -120,7 +120,7 @@ TEST_CASE("what is given back can be used at once") {
   Gcra bucket(60'000, 1min, 3s);
   bucket.take(start, bucket.cost(3'000));
   CHECK(bucket.wait(start + 1s, bucket.cost(2'500)) == 1'500ms);
-  bucket.give_back(bucket.cost(2'000), start);
+  bucket.give_back(bucket.cost(2'000), start, start + 1s);
   CHECK(bucket.wait(start + 1s, bucket.cost(2'500)) == 0s);
 }
 
@@ -128,8 +128,19 @@ TEST_CASE("giving back what has been worked off long ago makes no new room") {
   Gcra bucket(60, 1min, 100s);
   bucket.take(start, bucket.cost(100));
   bucket.take(start + 150s, bucket.cost(50));  // found full
-  bucket.give_back(bucket.cost(90), start);
+  bucket.give_back(bucket.cost(90), start, start + 160s);
   CHECK(bucket.level(start + 160s) == 60);
+}
+
+TEST_CASE("a refund does not take away what a call that leaves later will find owed") {
+  Gcra bucket(60, 1min, 10s);
+  bucket.take(start, bucket.cost(8));
+  bucket.take(start + 500ms, bucket.cost(3), 500ms);
+  bucket.give_back(bucket.cost(8), start, start + 200ms);
+  CHECK(bucket.level(start + 500ms) == 7);  // as if the call of 3 had come alone
+  bucket.take(start + 600ms, bucket.cost(1));
+  bucket.give_back(bucket.cost(1), start + 600ms, start + 600ms);
+  CHECK(bucket.level(start + 600ms) == 7);
 }
 
 TEST_CASE("the level counts down below zero and back up") {
@@ -197,7 +208,7 @@ TEST_CASE("no history lets the charges of any interval exceed rate · interval +
         const OpenCall call = open.front();
         open.pop_front();
         const std::int64_t back = below(call.units + 1);
-        bucket.give_back(bucket.cost(back), call.at);
+        bucket.give_back(bucket.cost(back), call.at, now);
         charges.push_back({now, -back});
       }
     }

@@ -20,7 +20,7 @@ using test::RandomHistory;
 using test::TemporaryFolder;
 
 constexpr std::uint64_t first_seed = 1;
-constexpr std::uint64_t last_seed = 60;
+constexpr std::uint64_t last_seed = 80;
 
 Fleet in_process(const QuotaOptions& options, std::size_t members) {
   const auto key = std::make_shared<InProcessBackend>(rules_of(options));

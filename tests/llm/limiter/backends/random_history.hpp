@@ -41,8 +41,7 @@ class RandomHistory {
   }
 
   /// Runs it. Empty, or what is wrong:
-  ///   - in some interval more was charged, less what was given back, than its quota, the burst and
-  ///     a second of quota (which may be committed ahead)
+  ///   - in some interval more was charged, less what was given back, than its quota and the burst
   ///   - more calls in flight than slots
   ///   - a call that waits never goes
   ///   - afterwards something is left: calls in flight, tickets
@@ -291,10 +290,7 @@ class RandomHistory {
     const double rate = static_cast<double>(limit) * options_.safety / 60.0;
     double largest = 1;
     for (const auto& charge : charges_) largest = std::max(largest, amount(charge.ask));
-    // What was committed up to a second ahead may leave after a refund has made room for others.
-    // (With one second exactly, seed 56 is some hundred tokens over.)
-    const double ahead = rate * 1.5;
-    const double room = std::max(rate * seconds(burst), largest) + ahead + 1;
+    const double room = std::max(rate * seconds(burst), largest) + 1;
     for (std::size_t from = 0; from < charges_.size(); ++from) {
       double sum = 0;
       for (std::size_t to = from; to < charges_.size(); ++to) {

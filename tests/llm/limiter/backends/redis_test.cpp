@@ -67,7 +67,8 @@ TEST_CASE("redis keeps every promise on random histories") {
     CHECK(test::RandomHistory(seed).run([&](const QuotaOptions& options, std::size_t members) {
       test::Fleet fleet;
       for (std::size_t i = 0; i < members; ++i) {
-        fleet.push_back(backend(server, options, {.name = std::to_string(seed)}, true));
+        fleet.push_back(backend(
+            server, options, {.name = std::to_string(seed), .lease = std::chrono::hours(3)}, true));
       }
       return fleet;
     }) == "");
