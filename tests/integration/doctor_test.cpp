@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <moderato/moderato.hpp>
+#include <set>
 
 using namespace moderato;
 using namespace std::chrono_literals;
@@ -50,6 +51,20 @@ struct Patient {
   void pass(Duration time) {
     world.block_on([time] { sleep_for(time); });
   }
+  ChatResult chat(const Model& model, ChatOptions options = {}, std::vector<Tool> tools = {},
+                  std::string task = {}) {
+    const AssistantAgent assistant(
+        {.name = "assistant", .model = model, .tools = std::move(tools)});
+    const UserProxyAgent user({.name = "user",
+                               .human_input_mode = HumanInputMode::never,
+                               .max_consecutive_auto_reply = 100,
+                               .is_termination_msg = contains("TERMINATE"),
+                               .default_auto_reply = "Go on."});
+    options.repetition = {.report_after = 0, .stop_after = 0};
+    // Each chat has a task of its own: the same one would be a cache miss.
+    if (task.empty()) task = fmt::format("Begin task {}.", ++talks);
+    return user.initiate_chat(assistant, task, options);
+  }
 
   Diagnosis diagnosis() {
     history.calls = ledger->records();
@@ -77,6 +92,13 @@ ModelProvider scripted_words(std::function<std::string(std::size_t messages)> wo
   });
 }
 
+Tool slow_weather() {
+  return tool(
+      "weather", "tells the weather",
+      [](const std::string&, bool) { return sleep_for(30s), std::string("Rain."); }, arg("city"),
+      arg("celsius"), ToolOptions{.runs_inline = true});
+}
+
 std::string long_text(std::size_t number, int words) {
   std::string text = fmt::format("part {}", number);
   for (int i = 0; i < words; ++i) text += fmt::format(" word{}", i);
@@ -87,14 +109,31 @@ std::string long_text(std::size_t number, int words) {
 
 TEST_CASE("a healthy run has no findings") {
   Patient patient;
-  const SimulatedProvider words = provider({.requests_per_minute = 600});
-  const Model model = patient.model(words.provider(), 4);
-  patient.ask_steadily(model, 30, 2s);
+  const SimulatedProvider reviews = provider({.requests_per_minute = 600}, "review");
+  const Model model = patient.model(reviews.provider(), 4);
+  for (int i = 0; i < 5; ++i) CHECK(patient.chat(model).calls == 3);
   const Diagnosis diagnosis = patient.diagnosis();
   INFO(to_string(diagnosis));
   CHECK(diagnosis.healthy());
-  CHECK(diagnosis.calls == 30);
+  CHECK(diagnosis.calls == 15);
   CHECK(to_string(diagnosis).find("healthy") != std::string::npos);
+}
+
+TEST_CASE("chats that nothing but a cap ends are chatter") {
+  Patient patient;
+  const Model model = patient.model(provider({}, "pingpong-1000").provider());
+  for (int i = 0; i < 5; ++i) patient.chat(model, {.max_turns = 20});
+  check_first(patient, Cause::chatter);
+}
+
+TEST_CASE("a cap far above what most chats need is found, with the cap that would do") {
+  Patient patient;
+  const Model model = patient.model(provider({}, "review").provider());
+  const Model endless = patient.model(provider({}, "pingpong-1000").provider());
+  for (int i = 0; i < 12; ++i) patient.chat(model);
+  for (int i = 0; i < 3; ++i) patient.chat(endless, {.max_turns = 30});
+  check_first(patient, Cause::high_cap);
+  CHECK(patient.diagnosis().findings.front().value == 5);  // half more than the 3 that are needed
 }
 
 TEST_CASE("bursts of parallel calls, in a run that would fit, are found") {
@@ -133,6 +172,30 @@ TEST_CASE("retries around the model's own are found") {
   check_first(patient, Cause::stacked_retries);
 }
 
+TEST_CASE("somebody else on the same key is found, with the share that is left") {
+  Patient patient;
+  const SimulatedProvider shared =
+      provider({.requests_per_minute = 50, .evaluator = QuotaEvaluator::minute_counter});
+  const Model ours = patient.model(shared.provider());
+  const Model theirs = patient.model(shared.provider());
+  for (int i = 0; i < 60; ++i) {
+    patient.world.spawn([&, i] { (void)patient.ask(ours, fmt::format("q {}", i)); });
+    for (int k = 0; k < 5; ++k) {
+      patient.world.spawn(
+          [&, i, k] { (void)patient.ask(theirs, fmt::format("other {} {}", i, k), "stranger"); });
+    }
+    patient.pass(5s);
+  }
+  patient.history.calls = patient.ledger->records();
+  std::erase_if(patient.history.calls,
+                [](const CallRecord& call) { return call.session == "stranger"; });
+  const Diagnosis diagnosis = diagnose(patient.history);
+  INFO(to_string(diagnosis));
+  REQUIRE_FALSE(diagnosis.findings.empty());
+  CHECK(to_string(diagnosis.findings.front().cause) == "foreign_consumption");
+  CHECK(diagnosis.findings.front().value < 25);
+}
+
 TEST_CASE("a quota that the load itself does not fit is found, with the one that would do") {
   Patient patient;
   const SimulatedProvider small =
@@ -167,11 +230,37 @@ TEST_CASE("choosing speakers for more than the speaking costs is found") {
   check_first(patient, Cause::speaker_selection);
 }
 
+TEST_CASE("prompts that grow with each turn are found, with the size to keep") {
+  Patient patient;
+  const Model model = patient.model(scripted_words([](std::size_t messages) {
+    return long_text(messages, 300) + (messages > 14 ? " TERMINATE" : "");
+  }));
+  for (int i = 0; i < 3; ++i) patient.chat(model);
+  check_first(patient, Cause::context_growth);
+  CHECK(patient.diagnosis().findings.front().value > 500);
+}
+
+TEST_CASE("the same words again and again are a loop") {
+  Patient patient;
+  const Model model = patient.model(scripted_words([](std::size_t) { return "I will do it."; }));
+  for (int i = 0; i < 4; ++i) patient.chat(model, {.max_turns = 12});
+  check_first(patient, Cause::loop);
+}
+
 TEST_CASE("identical requests that were paid for again are cache misses") {
   Patient patient;
   const Model model = patient.model(provider({}).provider());
   for (int i = 0; i < 10; ++i) (void)patient.ask(model, "What is the capital of France?");
   check_first(patient, Cause::cache_misses);
+}
+
+TEST_CASE("a slow tool that looks like a slow model is found") {
+  Patient patient;
+  const Model model = patient.model(provider({}, "weather").provider());
+  const Tool slow = slow_weather();
+  for (int i = 0; i < 3; ++i) patient.chat(model, {.max_turns = 2}, {slow});
+  check_first(patient, Cause::slow_tool);
+  CHECK(patient.diagnosis().findings.front().value == 45);
 }
 
 TEST_CASE("a bill that was not paid is no matter of waiting") {
@@ -180,6 +269,28 @@ TEST_CASE("a bill that was not paid is no matter of waiting") {
   const Model model = patient.model(unpaid.provider());
   for (int i = 0; i < 5; ++i) (void)patient.ask(model, fmt::format("q {}", i));
   check_first(patient, Cause::billing);
+}
+
+TEST_CASE("two causes at once stand in the first two places") {
+  Patient patient;
+  std::set<Cause> causes;
+  SUBCASE("cache misses and a slow tool") {
+    causes = {Cause::cache_misses, Cause::slow_tool};
+    const Model model = patient.model(provider({}, "weather").provider());
+    const Tool slow = slow_weather();
+    for (int i = 0; i < 6; ++i) patient.chat(model, {.max_turns = 2}, {slow}, "The weather?");
+  }
+  SUBCASE("chatter and growing prompts") {
+    causes = {Cause::chatter, Cause::context_growth};
+    const Model model = patient.model(
+        scripted_words([](std::size_t messages) { return long_text(messages, 300); }));
+    for (int i = 0; i < 3; ++i) patient.chat(model, {.max_turns = 20});
+  }
+  const Diagnosis diagnosis = patient.diagnosis();
+  INFO(to_string(diagnosis));
+  REQUIRE(diagnosis.findings.size() >= 2);
+  const std::set<Cause> first{diagnosis.findings[0].cause, diagnosis.findings[1].cause};
+  CHECK(first == causes);
 }
 
 TEST_CASE("a diagnosis is written as text with one change at its end, and as JSON") {
