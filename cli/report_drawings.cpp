@@ -105,7 +105,11 @@ std::string token_drawing(const ReportData& data) {
     return a->sent_at + a->latency < b->sent_at + b->latency;
   });
   std::int64_t all = 0;
-  for (const CallRecord* call : calls) all += call->usage.total();
+  double cost = 0;
+  for (const CallRecord* call : calls) {
+    all += call->usage.total();
+    cost += call->cost;
+  }
   std::int64_t budget = 0;
   for (const Json& event : data.events) {
     if (event.value("event", "") == "budget_changed") {
@@ -125,8 +129,8 @@ std::string token_drawing(const ReportData& data) {
   std::string drawing = fmt::format("<polyline class=\"tokens\" points=\"{}\"/>\n", points);
   drawing += fmt::format(
       "<text class=\"axis\" x=\"{}\" y=\"{:.0f}\" text-anchor=\"end\">{} tokens"
-      "</text>\n",
-      width, y(sum) - 4, sum);
+      "{}</text>\n",
+      width, y(sum) - 4, sum, cost > 0 ? fmt::format(", cost {:.6f}", cost) : "");
   if (budget > 0) {
     drawing += fmt::format(
         "<line class=\"budget\" x1=\"0\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>\n"

@@ -3,6 +3,7 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include <map>
 #include <moderato/core/ledger_totals.hpp>
 
 namespace moderato {
@@ -32,9 +33,17 @@ svg text { fill: var(--ink); font: 11px system-ui, sans-serif; } .lane { font-we
 .message { border-left: .2rem solid var(--line); padding: 0 .8rem; margin: .8rem 0;
   content-visibility: auto; contain-intrinsic-size: auto 6rem; }
 .message p { white-space: pre-wrap; overflow-wrap: anywhere; margin: .2rem 0; }
+.s0 { border-color: #2c6e9b; } .s1 { border-color: #2f7d4f; } .s2 { border-color: #c98a1b; }
+.s3 { border-color: #8e5aa8; } .s4 { border-color: #c0392b; } .s5 { border-color: #4b8f8c; }
+pre i { font-style: normal; } .keyword { color: #8e44ad; } .string { color: #2f7d4f; }
+.comment { color: #7f7f78; } .number { color: #b5651d; }
+@media (prefers-color-scheme: dark) { .keyword { color: #c79be0; } .string { color: #84c99d; }
+  .comment { color: #93938c; } .number { color: #e0a668; } }
+@media (max-width: 40rem) { .drawing { overflow-x: auto; } .drawing svg { min-width: 40rem; } }
 .who { font-weight: 600; font-size: .85rem; } details { margin: .3rem 0; }
 .key span { display: inline-block; width: .8rem; height: .8rem; margin: 0 .3rem 0 .8rem; }
-@media print { details > * { display: block; } .message { break-inside: avoid; } }
+@media print { .message { break-inside: avoid; content-visibility: visible; }
+  details::details-content { content-visibility: visible; display: block; } }
 )";
 
 /// Text with its ``` blocks as code; everything else stays as it was written.
@@ -49,7 +58,7 @@ std::string prose(std::string_view text) {
       const std::string_view language = line == std::string_view::npos ? "" : part.substr(0, line);
       if (line != std::string_view::npos) part.remove_prefix(line + 1);
       out += fmt::format("<pre><code title=\"{}\">{}</code></pre>", html_text(language),
-                         html_text(part));
+                         code_html(part));
     } else if (!part.empty()) {
       out += fmt::format("<p>{}</p>", html_text(part));
     }
@@ -64,7 +73,8 @@ std::string text_of(const Json& content) {
   return content.is_null() ? std::string() : dump_json(content);
 }
 
-std::string message_html(const Json& entry) {
+/// `side`: the speaker's number, by which its messages have a colour of their own.
+std::string message_html(const Json& entry, std::size_t side) {
   const Json message = entry.value("message", Json::object());
   const std::string kind = entry.value("kind", "");
   std::string body = prose(text_of(message.value("content", Json())));
@@ -77,17 +87,20 @@ std::string message_html(const Json& entry) {
   if (message.contains("tool_responses")) {
     body = fmt::format("<details><summary>tool results</summary>{}</details>", body);
   }
-  return fmt::format("<div class=\"message\"><div class=\"who\">{} → {} · {}</div>{}</div>\n",
-                     html_text(entry.value("speaker", "")), html_text(entry.value("recipient", "")),
-                     html_text(kind), body);
+  return fmt::format("<div class=\"message s{}\"><div class=\"who\">{} → {} · {}</div>{}</div>\n",
+                     side % 6, html_text(entry.value("speaker", "")),
+                     html_text(entry.value("recipient", "")), html_text(kind), body);
 }
 
 std::string transcript_html(const ReportData& data) {
   std::string html;
+  std::map<std::string, std::size_t> speakers;
   for (const Json& event : data.events) {
     const std::string name = event.value("event", "");
     if (name == "message_added") {
-      html += message_html(event.value("entry", Json::object()));
+      const Json entry = event.value("entry", Json::object());
+      const auto speaker = speakers.emplace(entry.value("speaker", ""), speakers.size()).first;
+      html += message_html(entry, speaker->second);
     } else if (name == "loop_suspected" || name == "warning") {
       html +=
           fmt::format("<p>⚠ {}</p>\n", html_text(event.value("text", event.value("evidence", ""))));
@@ -101,10 +114,11 @@ std::string calls_html(const ReportData& data) {
   const auto row = [&](const std::string& name, const LedgerTotals& sum) {
     const auto seconds = [](Duration d) { return std::chrono::duration<double>(d).count(); };
     rows += fmt::format(
-        "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{:.6f}</td>"
+        "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>"
         "<td>{:.2f}</td><td>{:.2f}</td></tr>\n",
         html_text(name), sum.calls, sum.attempts, sum.refused, sum.usage.input, sum.usage.output,
-        sum.cost, seconds(sum.queue_wait), seconds(sum.latency));
+        sum.cost > 0 ? fmt::format("{:.6f}", sum.cost) : "unknown", seconds(sum.queue_wait),
+        seconds(sum.latency));
   };
   for (const auto& [group, sum] : totals_by(data.calls, {LedgerKey::agent, LedgerKey::purpose})) {
     row(group[0] + " · " + group[1], sum);
@@ -206,13 +220,14 @@ std::string report_page(const ReportData& data) {
                       html_text(data.run.id), fmt::gmtime(began), data.run.epoch);
   page += stop_html(data);
   section("timeline", "Calls in time",
-          timeline_drawing(data) +
+          "<div class=\"drawing\">" + timeline_drawing(data) + "</div>" +
               "<p class=\"key\"><span class=\"queued\" style=\"background:var(--wait)\"></span>"
               "queued<span style=\"background:var(--first)\"></span>until the first token"
               "<span style=\"background:var(--done)\"></span>answered"
               "<span style=\"background:var(--again)\"></span>answered after a retry"
               "<span style=\"background:var(--bad)\"></span>refused or failed</p>\n");
-  section("tokens", "Tokens", token_drawing(data));
+  section("tokens", "Tokens and cost",
+          "<div class=\"drawing\">" + token_drawing(data) + "</div>\n");
   section("calls", "Calls", calls_html(data));
   section("waits", "Waits", waits_html(data));
   section("findings", "What the doctor says", findings_html(data.diagnosis));

@@ -23,6 +23,9 @@ struct ReportData {
 /// `text` for HTML, in elements and in attributes.
 [[nodiscard]] std::string html_text(std::string_view text);
 
+/// Code for HTML: strings, comments, numbers and common words of any language are marked.
+[[nodiscard]] std::string code_html(std::string_view code);
+
 /// The drawings: calls and tools in time, one lane for each agent; and tokens over time, against
 /// the budget if there was one. Each is an SVG element, or empty if there is nothing to draw.
 [[nodiscard]] std::string timeline_drawing(const ReportData& data);

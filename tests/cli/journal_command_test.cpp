@@ -55,6 +55,21 @@ TEST_CASE("a chat that was killed is resumed, and nothing is asked twice that wa
   CHECK(has(doctor.out, "healthy"));
 }
 
+TEST_CASE("the doctor's exit code says whether it found something, and it speaks JSON") {
+  const TemporaryFolder folder;
+  const std::string journal = folder / "j.db";
+  for (const char* name : {"one", "two"}) {
+    REQUIRE(run({"chat", "--simulate", "--journal", journal, "--run", name, "Review this."}).code ==
+            0);
+  }
+  CHECK(run({"doctor", "one", "--journal", journal}).code == 0);
+  // Both together asked the same.
+  const Ended both = run({"doctor", journal, "--json"});
+  CHECK(both.code == 3);
+  CHECK(has(both.out, "\"cause\":\"cache_misses\""));
+  CHECK(has(both.out, "\"healthy\":false"));
+}
+
 TEST_CASE("a chat that ctrl-C stopped goes on when it is resumed") {
   const TemporaryFolder folder;
   const std::string journal = folder / "j.db";
