@@ -8,7 +8,7 @@ modules=(core termination llm agents)
 export CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1
 
 packages_to_build=(
-  ccache cmake g++ ninja-build pkgconf
+  bubblewrap ccache cmake g++ ninja-build pkgconf
   doctest-dev libboost-context1.81-dev libboost1.81-dev libcli11-dev libcurl4-openssl-dev
   libexpected-dev libfmt-dev libhiredis-dev libre2-dev libsimdjson-dev libsqlite3-dev libssl-dev
   nlohmann-json3-dev redis-server

@@ -22,6 +22,14 @@ TEST_CASE("the defaults of a chat are those that the README states") {
   CHECK(ToolOptions{}.max_result_bytes == 100'000);
 }
 
+TEST_CASE("the defaults of groups, code and caches are those that the README states") {
+  CHECK(GroupChat{}.max_round == 10);
+  CHECK(GroupChat{}.max_retries_for_selecting_speaker == 2);
+  CHECK(CommandLineOptions{}.isolation == Isolation::sandbox);
+  CHECK(MemoryCacheOptions{}.max_replies == 10'000);
+  CHECK(ConversableOptions{}.max_parallel_tools == 1);
+}
+
 TEST_CASE("the defaults of a model and its limiter are those that the README states") {
   const ModelOptions model;
   CHECK(model.default_max_output_tokens == 1024);

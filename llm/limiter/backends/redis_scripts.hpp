@@ -7,9 +7,12 @@
 namespace moderato {
 
 /// Lua scripts that Redis runs as one step each. KEYS: the state, the tickets. What they take and
-/// give is written at their heads in redis_scripts.cpp. They hold the arithmetic and nothing else:
-/// what a response means is worked out by whoever got it.
+/// give is written at their heads in redis_scripts.cpp and redis_tell_script.cpp. They hold the
+/// arithmetic and nothing else: what a response means is worked out by whoever got it.
 [[nodiscard]] std::string redis_acquire_script();
 [[nodiscard]] std::string redis_tell_script();
+
+/// The second script without what it shares with the first.
+extern const char* const redis_tell_text;
 
 }  // namespace moderato
