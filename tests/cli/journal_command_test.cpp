@@ -1,12 +1,14 @@
 #include <doctest/doctest.h>
 
-#include <core/temporary_folder.hpp>
 #include <csignal>
 #include <fstream>
 #include <moderato/core/json.hpp>
 
+#include <support/temporary_folder.hpp>
 #include "program.hpp"
 #include "provider_server.hpp"
+
+using moderato::test::TemporaryFolder;
 
 using namespace moderato;
 

@@ -1,12 +1,14 @@
 #include <doctest/doctest.h>
 #include <unistd.h>
 
-#include <core/temporary_folder.hpp>
 #include <fstream>
 #include <moderato/core/journal/journal_schema.hpp>
 #include <moderato/core/journal/sqlite_journal.hpp>
 #include <moderato/core/session.hpp>
 #include <moderato/core/simulation.hpp>
+#include <support/temporary_folder.hpp>
+
+using moderato::test::TemporaryFolder;
 
 namespace moderato {
 namespace {

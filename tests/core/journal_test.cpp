@@ -1,11 +1,13 @@
 #include <doctest/doctest.h>
 
-#include <core/temporary_folder.hpp>
 #include <moderato/core/journal/sqlite_journal.hpp>
 #include <moderato/core/runtime.hpp>
 #include <moderato/core/session.hpp>
 #include <moderato/core/simulation.hpp>
+#include <support/temporary_folder.hpp>
 #include <thread>
+
+using moderato::test::TemporaryFolder;
 
 namespace moderato {
 namespace {

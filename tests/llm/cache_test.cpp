@@ -2,12 +2,12 @@
 
 #include <fstream>
 
-#include <core/temporary_folder.hpp>
 #include <llm/fake_provider.hpp>
 #include <moderato/core/effect.hpp>
 #include <moderato/core/simulation.hpp>
 #include <moderato/llm/cache/reply_cache.hpp>
 #include <moderato/llm/model.hpp>
+#include <support/temporary_folder.hpp>
 
 using namespace moderato;
 using namespace moderato::test;

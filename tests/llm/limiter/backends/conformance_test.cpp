@@ -6,8 +6,8 @@
 #include <moderato/llm/limiter/quota_rules.hpp>
 #include <string>
 
+#include <support/temporary_folder.hpp>
 #include "random_history.hpp"
-#include "temporary_folder.hpp"
 
 // Every backend keeps the same promises on the same random histories. A seed that ever failed on
 // one of them is kept here for all of them.

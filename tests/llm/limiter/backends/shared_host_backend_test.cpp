@@ -9,8 +9,8 @@
 #include <string>
 #include <variant>
 
+#include <support/temporary_folder.hpp>
 #include "child_process.hpp"
-#include "temporary_folder.hpp"
 
 namespace moderato {
 namespace {

@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
+#include <support/temporary_folder.hpp>
 #include "child_process.hpp"
-#include "temporary_folder.hpp"
 
 namespace moderato {
 namespace {

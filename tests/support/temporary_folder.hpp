@@ -21,6 +21,8 @@ class TemporaryFolder {
     std::filesystem::remove_all(path_, ignored);
   }
 
+  /// The path of a file in it.
+  [[nodiscard]] std::string operator/(const std::string& name) const { return file(name); }
   [[nodiscard]] std::string file(const std::string& name) const { return (path_ / name).string(); }
   [[nodiscard]] std::size_t files() const {
     std::size_t count = 0;
