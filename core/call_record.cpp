@@ -29,16 +29,21 @@ std::string iso8601(WallTime time) {
 
 WallTime from_iso8601(const std::string& text) {
   int year = 1970, month = 1, day = 1, hour = 0, minute = 0, second = 0, millis = 0;
-  if (std::sscanf(text.c_str(), "%d-%d-%dT%d:%d:%d.%d", &year, &month, &day, &hour, &minute,
+  if (std::sscanf(text.c_str(), "%4d-%2d-%2dT%2d:%2d:%2d.%3d", &year, &month, &day, &hour, &minute,
                   &second, &millis) < 6) {
     return {};
   }
-  const std::chrono::sys_days date(std::chrono::year(year) / month / day);
+  // A damaged file may say anything; 64 bits of nanoseconds reach from 1677 to 2262.
+  const std::chrono::year_month_day day_of(std::chrono::year(year) / month / day);
+  if (year < 1678 || year > 2261 || !day_of.ok()) return {};
+  const std::chrono::sys_days date(day_of);
   return date + std::chrono::hours(hour) + std::chrono::minutes(minute) +
          std::chrono::seconds(second) + std::chrono::milliseconds(millis);
 }
 
 Duration from_milliseconds(double count) {
+  constexpr double two_centuries = 200.0 * 365 * 86'400 * 1000;
+  if (!(count >= -two_centuries && count <= two_centuries)) count = 0;
   return std::chrono::duration_cast<Duration>(std::chrono::duration<double, std::milli>(count));
 }
 
