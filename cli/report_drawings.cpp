@@ -40,13 +40,18 @@ std::string bar(double x, double wide, double y, const char* kind, const std::st
       kind, x, y, std::max(1.5, wide), html_text(title));
 }
 
+std::string in_words(double seconds) {
+  if (seconds >= 600) return fmt::format("{:.0f} min", seconds / 60);
+  return seconds >= 100 ? fmt::format("{:.0f} s", seconds) : fmt::format("{:.3g} s", seconds);
+}
+
 std::string seconds_axis(double seconds, double y) {
   std::string axis;
   for (int i = 0; i <= 4; ++i) {
-    axis += fmt::format(
-        "<text class=\"axis\" x=\"{:.0f}\" y=\"{:.0f}\" text-anchor=\"{}\">{:.3g} s"
-        "</text>\n",
-        width * i / 4, y, i == 0 ? "start" : (i == 4 ? "end" : "middle"), seconds * i / 4);
+    axis +=
+        fmt::format("<text class=\"axis\" x=\"{:.0f}\" y=\"{:.0f}\" text-anchor=\"{}\">{}</text>\n",
+                    width * i / 4, y, i == 0 ? "start" : (i == 4 ? "end" : "middle"),
+                    in_words(seconds * i / 4));
   }
   return axis;
 }

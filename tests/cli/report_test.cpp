@@ -1,10 +1,12 @@
 #include <doctest/doctest.h>
 
-#include <core/temporary_folder.hpp>
 #include <fstream>
+#include <support/temporary_folder.hpp>
 
 #include "program.hpp"
 #include "report_page.hpp"
+
+using moderato::test::TemporaryFolder;
 
 using namespace moderato;
 using namespace std::chrono_literals;
