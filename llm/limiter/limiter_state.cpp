@@ -39,6 +39,15 @@ namespace {
 
 constexpr Duration look_again =
     std::chrono::seconds(1);  // for room at others that nobody announces
+constexpr Duration soon = std::chrono::milliseconds(200);  // not worth another question
+
+/// Tokens that were reserved and not used.
+std::int64_t tokens_returned(const Ask& ask, const Outcome& outcome) noexcept {
+  const std::int64_t used = outcome.input_tokens + outcome.output_tokens;
+  if (outcome.kind == Outcome::Kind::unknown) return 0;
+  if (outcome.kind == Outcome::Kind::succeeded && used == 0) return 0;
+  return ask.tokens() - used;
+}
 
 double seconds(Duration duration) {
   return std::chrono::duration<double>(duration).count();
@@ -326,7 +335,9 @@ void LimiterState::settle(const PermitPart& part, const Clock& clock, const Obse
                           const Outcome& outcome) {
   const Instant now = clock.now();
   const auto change = options_.backend->settle(now, part.grant, part.ask, outcome);
-  if (waiting_.load(std::memory_order_acquire) != 0) wake_waiters(now, change);
+  if (waiting_.load(std::memory_order_acquire) != 0) {
+    wake_waiters(now, change, shared_ ? tokens_returned(part.ask, outcome) : 0);
+  }
   if (!change || !observer) return;
   observer(Event{.at = now,
                  .data = LimiterChanged{.key = options_.name,
@@ -337,7 +348,10 @@ void LimiterState::settle(const PermitPart& part, const Clock& clock, const Obse
 
 /// After a permit has ended: the front may find room. A change that holds calls up also wakes those
 /// whose deadline comes before its end, so that they are refused now.
-void LimiterState::wake_waiters(Instant now, const std::optional<KeyChange>& change) {
+/// On a shared key the front sleeps until an instant that it was told when more was charged: if
+/// enough has come back to make that much earlier, it asks again.
+void LimiterState::wake_waiters(Instant now, const std::optional<KeyChange>& change,
+                                std::int64_t returned) {
   const std::scoped_lock lock(mutex_);
   if (change) {
     const Instant end = saturating_add(now, change->lasting);
@@ -350,8 +364,11 @@ void LimiterState::wake_waiters(Instant now, const std::optional<KeyChange>& cha
     if (Entry* front = queue_.front(now); front != nullptr) front->turn.notify();
     return;
   }
-  queue_.for_each_front([](Entry& front) {
-    if (front.waits_for_room) front.turn.notify();
+  queue_.for_each_front([&](Entry& front) {
+    const bool earlier =
+        returned * 8 >= front.ask.tokens() && returned > 0 && front.not_before > now + soon;
+    if (earlier) front.not_before = {};
+    if (earlier || front.waits_for_room) front.turn.notify();
   });
 }
 

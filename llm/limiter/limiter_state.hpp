@@ -51,7 +51,7 @@ class LimiterState final : public LimiterCore {
   void note_grant(Entry& entry, const Granted& grant);
   void stand(Entry& entry, std::int64_t lead, Instant now);
   void wake_next(Instant now) noexcept;
-  void wake_waiters(Instant now, const std::optional<KeyChange>& change);
+  void wake_waiters(Instant now, const std::optional<KeyChange>& change, std::int64_t returned);
   void room_elsewhere();
   tl::unexpected<Error> refuse(Error error);
 
