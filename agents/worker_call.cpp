@@ -71,12 +71,15 @@ Result<std::string> call_on_worker(Runtime& runtime, TextJob job, Instant deadli
   if (on_progress) tell = [call](std::string text) { call->tell(std::move(text)); };
   runtime.spawn(
       [call, tell, &runtime] {
+        Result<std::string> result;
         try {
-          call->end(runtime.on_worker(
-              [&] { return run_caught(call->job, call->stop.get_token(), tell); }));
+          result = runtime.on_worker(
+              [&] { return run_caught(call->job, call->stop.get_token(), tell); });
         } catch (const std::exception& error) {  // no thread to run it
-          call->end(fail(ErrorCode::internal, error.what()));
+          result = fail(ErrorCode::internal, error.what());
         }
+        call->job = nullptr;  // it may keep `tell`, which keeps the call
+        call->end(std::move(result));
       },
       {.name = "blocking work"});
   for (;;) {
