@@ -87,8 +87,9 @@ struct ModelOptions {
   Sampling sampling{};
   /// Tokens that are reserved for a reply when neither the request nor `sampling` has
   /// max_output_tokens; ≥ 1. Under a token budget it is sent as the cap, too. Without one it is
-  /// only what the quota is asked for: the reply may be longer, and the quota then waits until it
-  /// is paid.
+  /// only what the quota is asked for, and that only until eight replies have shown how long they
+  /// are (their mean and two deviations, if that is less). A reply may be longer: the quota then
+  /// waits until it is paid.
   std::int64_t default_max_output_tokens = 1024;
   /// Most tokens of prompt and reply together that the model takes. Unset: what is known of models
   /// by their name (known_context_window), else none until the provider refuses a prompt.

@@ -130,6 +130,8 @@ std::optional<Error> Model::Core::reserve(const Call& call, Attempt& attempt) co
   }
   if (wanted || call.context.budget || options_.always_send_output_cap) {
     attempt.cap_to_send = attempt.output_tokens;
+  } else {
+    attempt.output_tokens = reply_length_.expected(attempt.output_tokens);
   }
   return std::nullopt;
 }
@@ -202,6 +204,7 @@ void Model::Core::settle(Call& call, Attempt& attempt, ProviderOutcome& outcome)
   attempt.reservation.settle(used.total());
   if (outcome.reply && used.source == UsageSource::measured) {
     estimator_.learn(call.prompt, used.input);
+    if (!attempt.cap_to_send) reply_length_.learn(used.output);
   }
   charge(call, {.calls = outcome.reply ? 1 : 0,
                 .attempts = was_sent ? 1 : 0,

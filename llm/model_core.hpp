@@ -10,6 +10,7 @@
 #include <moderato/llm/failed_turns.hpp>
 #include <moderato/llm/model.hpp>
 #include <moderato/llm/model_effect.hpp>
+#include <moderato/llm/tokens/reply_length.hpp>
 #include <moderato/llm/tokens/token_estimator.hpp>
 
 namespace moderato {
@@ -75,6 +76,7 @@ class Model::Core {
   std::string quota_key_;
   ModelOptions options_;
   TokenEstimator estimator_;
+  ReplyLength reply_length_;
   FailedTurns failed_turns_;
   std::atomic<std::uint64_t> calls_{0};
 };
