@@ -57,6 +57,13 @@ void print_json(const KeySnapshot& key, Instant now) {
   fmt::print("{}\n", all.dump());
 }
 
+std::string without_password(const std::string& where) {
+  const std::size_t host = where.rfind('@');
+  const std::size_t scheme = where.find("://");
+  if (host == std::string::npos || scheme == std::string::npos || host < scheme) return where;
+  return where.substr(0, scheme + 3) + where.substr(host + 1);
+}
+
 void print_table(const KeySnapshot& key, Instant now) {
   std::string state = key.state;
   if (key.until > now) state += fmt::format(" for {:.1f} s", seconds(key.until - now));
@@ -69,7 +76,7 @@ void print_table(const KeySnapshot& key, Instant now) {
   }
   const std::string slots = key.max_in_flight > 0 ? std::to_string(key.max_in_flight) : "any";
   fmt::print("in flight   {} of {}\n", key.in_flight, slots);
-  fmt::print("waiting     {}, in {} processes\n", key.waiting, key.owners);
+  fmt::print("processes   {}, with {} calls next in line\n", key.owners, key.waiting);
   fmt::print("granted     {}, refused by the provider {}\n", key.granted, key.rejections);
   fmt::print("retries     {:.1f} left\n", key.retries_left);
 }
@@ -80,7 +87,8 @@ int run_limits(const LimitsFlags& flags) {
     const Instant now = clock.now();
     const auto key = look(flags, now);
     if (!key) {
-      fmt::print(stderr, "moderato limits: {}\n", key.error().message);
+      fmt::print(stderr, "moderato limits: {}: {}\n", without_password(flags.where),
+                 key.error().message);
       return 1;
     }
     if (flags.watch > 0 && !flags.json) fmt::print("\033[H\033[J");
@@ -108,7 +116,7 @@ std::function<int()> add_limits_command(CLI::App& program) {
                    "Show it again every so many seconds, until interrupted")
       ->expected(0, 1)
       ->default_str("1")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(0.1, 3600.0));
   command->add_flag("--json", flags->json, "One JSON line each time instead of a table");
   return [flags] { return run_limits(*flags); };
 }

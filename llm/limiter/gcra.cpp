@@ -104,7 +104,9 @@ void Gcra::give_back(Duration cost, Instant taken_at, Instant now) noexcept {
   if (taken_at < found_full_) return;
   cost = full_again_ - std::max(full_again_ - cost, found_full_);
   for (std::size_t i = 0; i < committed_count_; ++i) {
-    if (committed_[i].leaves > now) cost = std::min(cost, committed_[i].owed);
+    if (committed_[i].leaves > now) {
+      cost = std::min(cost, std::max(committed_[i].owed, Duration::zero()));
+    }
   }
   lower_by(cost);
 }

@@ -16,6 +16,7 @@
 #include <cstdlib>
 #include <ctime>
 #include <filesystem>
+#include <moderato/llm/limiter/backends/redis_backend.hpp>
 #include <moderato/moderato.hpp>
 #include <string>
 #include <thread>
@@ -78,6 +79,15 @@ Figures measure(Limiter limiter, const Flags& flags) {
           .cpu_s = static_cast<double>(std::clock() - cpu) / CLOCKS_PER_SEC};
 }
 
+/// Questions that were sent to Redis.
+double calls_of([[maybe_unused]] const LimiterBackend& backend) {
+#if MODERATO_WITH_REDIS
+  return static_cast<double>(dynamic_cast<const RedisBackend&>(backend).calls());
+#else
+  return 0;
+#endif
+}
+
 void run(const std::string& mode, const Flags& flags) {
   const std::string path =
       (std::filesystem::temp_directory_path() / fmt::format("limiter_contender.{}", ::getpid()))
@@ -92,8 +102,10 @@ void run(const std::string& mode, const Flags& flags) {
   } else {
     const RedisOptions redis_options{.url = fmt::format("redis://127.0.0.1:{}", flags.redis_port),
                                      .name = fmt::format("limiter_contender.{}", ::getpid())};
-    figures = measure(redis(redis_options, plenty), flags);
-    more = R"(,"redis_reads_per_acq":2)";  // a script call to acquire, one to settle
+    const auto backend = redis_backend(redis_options, plenty);
+    figures = measure(limiter_over(backend, {}, "redis"), flags);
+    more = fmt::format(R"(,"redis_reads_per_acq":{:.2f})",
+                       calls_of(*backend) / static_cast<double>(figures.acquires));
   }
   const auto count = static_cast<double>(figures.acquires);
   fmt::print(

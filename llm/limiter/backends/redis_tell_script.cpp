@@ -108,7 +108,7 @@ local function given_back(d, owed, cost, full, place)
   if tonumber(ARGV[11]) < full then return owed end
   cost = owed - math.max(owed - cost, full - now, 0)
   for _, x in ipairs(d.w) do
-    if x[1] > now then cost = math.min(cost, x[place]) end
+    if x[1] > now then cost = math.min(cost, math.max(x[place], 0)) end
   end
   for _, x in ipairs(d.w) do x[place] = x[place] - cost end
   return owed - cost

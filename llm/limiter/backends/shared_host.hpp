@@ -14,11 +14,10 @@ namespace moderato {
 ///
 ///   .limiter = shared_host("/run/shop/openai.quota", {.requests_per_minute = 60})
 ///
-/// The file is made if it is not there (about 50 KiB, readable by its owner only), and one of an
+/// The file is made if it is not there (57 KiB, readable by its owner only), and one of an
 /// earlier boot is replaced: its levels are forgotten, because its clock is. Calls of all processes
 /// go in one order, fair between tenants. When a process dies, however it dies, its calls in flight
 /// and its places in the queue are free again within 0.2 s, and what it had charged stays charged.
-/// An acquire with its settle takes about 0.2 µs.
 ///
 /// If the processes state different quotas, the lower of each limit counts while they live;
 /// `describe()` says so. A process that finds no other gets the quota that it states.

@@ -143,6 +143,16 @@ TEST_CASE("a refund does not take away what a call that leaves later will find o
   CHECK(bucket.level(start + 600ms) == 7);
 }
 
+TEST_CASE("giving back never takes, also where a correction has raised the level meanwhile") {
+  Gcra bucket(60, 1min, 10s);
+  bucket.take(start, bucket.cost(8));
+  bucket.take(start + 500ms, bucket.cost(1), 500ms);
+  bucket.set_level(start + 100ms, 9);
+  const std::int64_t level = bucket.level(start + 200ms);
+  bucket.give_back(bucket.cost(4), start, start + 200ms);
+  CHECK(bucket.level(start + 200ms) >= level);
+}
+
 TEST_CASE("the level counts down below zero and back up") {
   Gcra bucket(6'000, 1min, 10s);  // 100 a second
   CHECK(bucket.level(start) == 1'000);
