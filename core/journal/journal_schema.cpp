@@ -49,8 +49,9 @@ tl::unexpected<Error> newer(const std::string& path, std::int64_t version) {
                           path, version, steps.size()));
 }
 
-/// The version of the file, 0 for an empty one.
-Result<std::int64_t> version_of(SqliteFile& file, const std::string& path) {
+/// The version of the file, 0 for an empty one. To be called in a transaction: between two of its
+/// questions another process may make the tables.
+Result<std::int64_t> version_in_transaction(SqliteFile& file, const std::string& path) {
   auto application = file.number("PRAGMA application_id");
   if (!application) return application;
   if (*application != journal_application_id) {
@@ -64,8 +65,17 @@ Result<std::int64_t> version_of(SqliteFile& file, const std::string& path) {
   return version;
 }
 
+Result<std::int64_t> version_of(SqliteFile& file, const std::string& path) {
+  if (auto begun = file.execute("BEGIN"); !begun) {
+    return tl::unexpected<Error>(std::move(begun).error());
+  }
+  auto version = version_in_transaction(file, path);
+  (void)file.execute("ROLLBACK");
+  return version;
+}
+
 Result<void> take_steps(SqliteFile& file, const std::string& path) {
-  auto version = version_of(file, path);  // again: another process may have been quicker
+  auto version = version_in_transaction(file, path);  // again: another may have been quicker
   if (!version) return tl::unexpected<Error>(std::move(version).error());
   for (auto step = static_cast<std::size_t>(*version); step < steps.size(); ++step) {
     if (auto taken = file.execute(steps[step]); !taken) return taken;

@@ -1,5 +1,8 @@
 #include <doctest/doctest.h>
 
+#include <array>
+#include <latch>
+
 #include <moderato/core/journal/sqlite_journal.hpp>
 #include <moderato/core/runtime.hpp>
 #include <moderato/core/session.hpp>
@@ -105,6 +108,26 @@ TEST_CASE("a run that one process has open is refused to another, which is told 
   CHECK(EffectLog::open(second, "run", JournalMode::replay, world.clock()).has_value());
   session.reset();
   CHECK(EffectLog::open(second, "run", JournalMode::resume, world.clock()).has_value());
+}
+
+TEST_CASE("a file that several open for the first time at once is made by one of them") {
+  constexpr int openers = 4;
+  for (int round = 0; round < 25; ++round) {
+    const TemporaryFolder folder;
+    std::latch start(openers);
+    std::array<std::string, openers> errors;
+    {
+      std::vector<std::jthread> threads;
+      for (std::string& error : errors) {
+        threads.emplace_back([&] {
+          start.arrive_and_wait();
+          const auto journal = SqliteJournal::open({.path = folder / "j.db"});
+          if (!journal) error = journal.error().message;
+        });
+      }
+    }
+    for (const std::string& error : errors) REQUIRE(error.empty());
+  }
 }
 
 TEST_CASE("two journals write to one file at once, and nothing is lost") {
