@@ -115,7 +115,8 @@ Result<std::shared_ptr<JournalWriter>> JournalWriter::open(const SqliteJournalOp
 Result<void> JournalWriter::prepare() {
   // Before anything is written to it: a file of somebody else stays as it is.
   if (auto made = migrate_journal(*file_, options_.path); !made) return made;
-  std::string settings = fmt::format("PRAGMA journal_mode=WAL; PRAGMA synchronous={};",
+  if (auto changed = file_->use_write_ahead_log(); !changed) return changed;
+  std::string settings = fmt::format("PRAGMA synchronous={};",
                                      options_.durability == Durability::power ? "FULL" : "NORMAL");
   if (options_.max_bytes > 0) {
     auto page = file_->number("PRAGMA page_size");

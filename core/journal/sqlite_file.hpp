@@ -63,6 +63,9 @@ class SqliteFile {
   SqliteFile(const SqliteFile&) = delete;
   SqliteFile& operator=(const SqliteFile&) = delete;
 
+  /// Readers and a writer from now on do not wait for each other (journal_mode=WAL). Waits like any
+  /// other call for processes that have the file just then.
+  Result<void> use_write_ahead_log();
   /// Runs statements that give nothing back.
   Result<void> execute(const char* sql);
   /// The first column of the first row; 0 if there is none.

@@ -10,7 +10,7 @@ namespace moderato {
 namespace {
 
 // A cache that loses its last entries with the power is still one, so nothing is flushed.
-constexpr const char* settings = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;";
+constexpr const char* settings = "PRAGMA synchronous=NORMAL";
 constexpr const char* table =
     "CREATE TABLE IF NOT EXISTS moderato_replies("
     " seed INTEGER NOT NULL, request TEXT NOT NULL, reply TEXT NOT NULL,"
@@ -25,6 +25,7 @@ class SqliteCache final : public ReplyCache {
         SqliteFile::open(options_.path, SqliteFile::Access::read_write, options_.busy_timeout);
     if (!file) return tl::unexpected<Error>(std::move(file).error());
     file_ = std::move(*file);
+    if (auto changed = file_->use_write_ahead_log(); !changed) return changed;
     for (const char* statement : {settings, table}) {
       if (auto done = file_->execute(statement); !done) return done;
     }

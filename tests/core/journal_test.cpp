@@ -126,7 +126,7 @@ TEST_CASE("a file that several open for the first time at once is made by one of
         });
       }
     }
-    for (const std::string& error : errors) REQUIRE(error.empty());
+    for (const std::string& error : errors) REQUIRE(error == "");
   }
 }
 

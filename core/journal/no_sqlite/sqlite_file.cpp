@@ -40,6 +40,9 @@ Result<std::unique_ptr<SqliteFile>> SqliteFile::open(const std::string&, Access,
   return absent();
 }
 SqliteFile::~SqliteFile() = default;
+Result<void> SqliteFile::use_write_ahead_log() {
+  return absent();
+}
 Result<void> SqliteFile::execute(const char*) {
   return absent();
 }

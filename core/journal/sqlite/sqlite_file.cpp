@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include <chrono>
 #include <utility>
 
 namespace moderato {
@@ -129,6 +130,19 @@ SqliteFile::~SqliteFile() {
   sqlite3_close_v2(connection_);
 }
 
+// SQLite does not ask its busy handler here: two connections that both read the file and both want
+// to change its mode would wait for each other. One of them gets SQLITE_BUSY at once, and may try
+// again, for by then it has let go of the file.
+Result<void> SqliteFile::use_write_ahead_log() {
+  const auto give_up = std::chrono::steady_clock::now() + busy_timeout_;
+  for (;;) {
+    auto changed = execute("PRAGMA journal_mode=WAL");
+    if (changed || failure_ != SqliteFailure::busy) return changed;
+    if (std::chrono::steady_clock::now() >= give_up) return changed;
+    sqlite3_sleep(1);
+  }
+}
+
 Result<void> SqliteFile::execute(const char* sql) {
   const int code = sqlite3_exec(connection_, sql, nullptr, nullptr, nullptr);
   if (code != SQLITE_OK) return failed(code);
@@ -155,7 +169,7 @@ tl::unexpected<Error> SqliteFile::failed(int code) {
   failure_ = failure_of(code);
   const char* words = connection_ != nullptr ? sqlite3_errmsg(connection_) : sqlite3_errstr(code);
   return fail(ErrorCode::storage,
-              fmt::format("journal {}: {} ({})", path_, advice(code, busy_timeout_), words));
+              fmt::format("{}: {} ({})", path_, advice(code, busy_timeout_), words));
 }
 
 }  // namespace moderato
