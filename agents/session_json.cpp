@@ -9,7 +9,9 @@
 #include <unordered_map>
 #include <vector>
 
+#include <moderato/agents/group/group_state.hpp>
 #include <moderato/agents/party_state.hpp>
+#include <moderato/agents/team_turn.hpp>
 
 // Messages are shared between histories and transcript, and stay so: they are written once, and
 // everything else names them by their place in that list.
@@ -60,6 +62,19 @@ Json saved_party(const PartyState& party, Pool& pool) {
     json["dialogues"].push_back(saved_dialogue(*dialogue, pool));
   }
   return json;
+}
+
+Json saved_groups(Session& session, Pool& pool) {
+  Json groups = Json::array();
+  for (const auto& [manager, state] : session.part<Groups>().by_name()) {
+    groups.push_back({{"manager", manager},
+                      {"messages", pool.places_of(state->messages)},
+                      {"resumed", state->resumed},
+                      {"waiting", state->waiting},
+                      {"choice_refused", state->choice_refused},
+                      {"active", state->active}});
+  }
+  return groups;
 }
 
 Json saved_totals(const CallTotals::Snapshot& totals) {
@@ -130,6 +145,11 @@ class Loader {
     }
     for (const Json& party : list(saved_, "parties")) parties_.push_back(read_party(party));
     for (const Json& entry : list(saved_, "transcript")) transcript_.push_back(read_entry(entry));
+    // Not in what the first version saved.
+    if (saved_.contains("groups")) {
+      for (const Json& group : list(saved_, "groups")) read_group(group);
+    }
+    if (saved_.contains("team_runs")) team_runs_ = read<TeamNumbers>(saved_, "team_runs");
     totals_ = read_totals(member(saved_, "totals"));
     budget_spent_ = saved_.contains("budget") ? read<std::int64_t>(saved_["budget"], "spent") : 0;
   }
@@ -141,12 +161,17 @@ class Loader {
       party.replies = std::move(state.replies);
       state = std::move(party);
     }
+    auto& groups = session.part<Groups>();
+    for (auto& [manager, state] : groups_) groups[manager] = std::move(state);
+    session.part<TeamRuns>().runs = std::move(team_runs_);
     session.transcript() = std::move(transcript_);
     session.totals().add(totals_);
     if (session.options().budget) session.options().budget->charge(budget_spent_);
   }
 
  private:
+  using TeamNumbers = decltype(TeamRuns::runs);
+
   const ConversableAgent& agent(const std::string& name) const {
     const auto found = agents_.find(name);
     if (found != agents_.end()) return *found->second;
@@ -182,6 +207,16 @@ class Loader {
     return party;
   }
 
+  void read_group(const Json& json) {
+    GroupState state;
+    for (const Json& place : list(json, "messages")) state.messages.push_back(message(place));
+    state.resumed = read<bool>(json, "resumed");
+    state.waiting = read<std::map<std::string, std::int64_t>>(json, "waiting");
+    state.choice_refused = read<bool>(json, "choice_refused");
+    state.active = read<std::string>(json, "active");
+    groups_.emplace_back(agent(read<std::string>(json, "manager")), std::move(state));
+  }
+
   TranscriptEntry read_entry(const Json& json) const {
     const auto kind = message_kind_from_string(read<std::string>(json, "kind"));
     return {.speaker = read<std::string>(json, "speaker"),
@@ -209,6 +244,8 @@ class Loader {
   std::map<std::string, const ConversableAgent*, std::less<>> agents_;
   MessageList messages_;
   std::vector<PartyState> parties_;
+  std::vector<std::pair<ConversableAgent, GroupState>> groups_;
+  TeamNumbers team_runs_;
   Transcript transcript_;
   CallTotals::Snapshot totals_;
   std::int64_t budget_spent_ = 0;
@@ -236,10 +273,14 @@ Result<Json> save_session(Session& session) {
                           {"message", pool.place_of(entry.message)},
                           {"at_ns", entry.at.time_since_epoch().count()}});
   }
+  Json groups = saved_groups(session, pool);
+  const auto& runs = session.part<TeamRuns>().runs;
   Json saved{{"format", format_name},
              {"id", session.id()},
              {"messages", std::move(pool).messages()},
              {"parties", std::move(parties)},
+             {"groups", std::move(groups)},
+             {"team_runs", std::map(runs.begin(), runs.end())},
              {"transcript", std::move(transcript)},
              {"totals", saved_totals(session.totals().snapshot())}};
   if (const auto& budget = session.options().budget) {

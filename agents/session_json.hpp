@@ -10,9 +10,9 @@
 namespace moderato {
 
 /// A session as JSON, for a store or another process: every party's histories, counters, caps,
-/// human inputs and changed system message, the transcript, and what the session and its budget
-/// have spent. Not saved: reply functions registered for the session, and the journal, which is a
-/// store of its own.
+/// human inputs and changed system message; of every group what was said in it, who works and who
+/// has waited how long; the transcript; and what the session and its budget have spent. Not saved:
+/// reply functions registered for the session, and the journal, which is a store of its own.
 ///
 ///     Result<Json> saved = save_session(session);                     // one process
 ///     Session again(runtime, {.id = "case 7", .budget = …});          // another

@@ -145,6 +145,12 @@ const ConversableAgent& GroupDefinition::next_after(const ConversableAgent& last
   return all[begin % all.size()];
 }
 
+std::map<std::string, const GroupState*> Groups::by_name() const {
+  std::map<std::string, const GroupState*> named;
+  for (const auto& [manager, state] : groups_) named.emplace(manager->options.name, &state);
+  return named;
+}
+
 Message as_group_message(Message message, const std::string& speaker) {
   if (message.role != Role::function) message.name = speaker;
   message.content = Content(message.content.text());

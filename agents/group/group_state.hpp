@@ -52,6 +52,8 @@ class Groups {
   GroupState& operator[](const ConversableAgent& manager) {
     return groups_[&AgentDefinition::of(manager)];
   }
+  /// All that have a state, by their managers' names.
+  [[nodiscard]] std::map<std::string, const GroupState*> by_name() const;
 
  private:
   std::unordered_map<const AgentDefinition*, GroupState> groups_;
