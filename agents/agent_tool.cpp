@@ -6,6 +6,7 @@
 
 #include <moderato/agents/chat.hpp>
 #include <moderato/agents/conversation.hpp>
+#include <moderato/agents/party_state.hpp>
 #include <moderato/agents/prompt.hpp>
 
 namespace moderato {
@@ -46,8 +47,10 @@ Result<std::string> run_task(const ConversableAgent& agent, const AgentToolOptio
   inner.clear_history = true;
   inner.stream = outer.options().stream;
   inner.repetition = outer.options().repetition;
-  ChatResult chat = run_chat(outer.session(), task_giver(context.agent, options.max_tool_rounds),
-                             agent, Message::user(task), inner);
+  // The giver of one task: kept, it would be a second agent of that name, and one more a task.
+  const ConversableAgent giver = task_giver(context.agent, options.max_tool_rounds);
+  ChatResult chat = run_chat(outer.session(), giver, agent, Message::user(task), inner);
+  outer.session().part<Parties>().forget(giver);
   if (has_answered(chat.stop)) return std::move(chat.summary);
   Error error = chat.stop.error.value_or(Error{});
   const bool for_all = chat.stop.reason == StopReason::cancelled ||

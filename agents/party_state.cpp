@@ -51,6 +51,14 @@ std::vector<const PartyState*> Parties::by_name() const {
   return all;
 }
 
+void Parties::forget(const ConversableAgent& agent) {
+  parties_.erase(&AgentDefinition::of(agent));
+  for (const auto& [definition, state] : parties_) {
+    std::erase_if(state->dialogues,
+                  [&](const auto& dialogue) { return dialogue->peer && *dialogue->peer == agent; });
+  }
+}
+
 PartyState& Parties::operator[](const ConversableAgent& agent) {
   std::unique_ptr<PartyState>& state = parties_[&AgentDefinition::of(agent)];
   if (!state) state = std::make_unique<PartyState>(agent);

@@ -81,6 +81,8 @@ class Parties {
  public:
   /// The state of an agent, made at first use; the reference stays valid.
   PartyState& operator[](const ConversableAgent& agent);
+  /// An agent that was here for one task only: its state, and everybody's talk with it, are gone.
+  void forget(const ConversableAgent& agent);
   /// All of them, in the order of their names.
   [[nodiscard]] std::vector<const PartyState*> by_name() const;
 

@@ -11,8 +11,8 @@
 namespace moderato {
 namespace {
 
-constexpr NameTable<Purpose, 5> purpose_names{
-    {"reply", "speaker_selection", "summary", "final_answer", "other"}};
+constexpr NameTable<Purpose, 6> purpose_names{
+    {"reply", "speaker_selection", "summary", "final_answer", "other", "planning"}};
 constexpr NameTable<UsageSource, 4> source_names{{"none", "measured", "estimated", "reserved"}};
 
 double milliseconds(Duration duration) {

@@ -17,7 +17,14 @@
 namespace moderato {
 
 /// What a model call is for.
-enum class Purpose : std::uint8_t { reply, speaker_selection, summary, final_answer, other };
+enum class Purpose : std::uint8_t {
+  reply,
+  speaker_selection,
+  summary,
+  final_answer,
+  other,
+  planning,  ///< A planner's facts, plan and ledger; its closing call is a final_answer.
+};
 
 [[nodiscard]] std::string_view to_string(Purpose purpose) noexcept;
 [[nodiscard]] std::optional<Purpose> purpose_from_string(std::string_view name) noexcept;

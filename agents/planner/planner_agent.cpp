@@ -64,6 +64,8 @@ struct Planner {
   std::vector<std::string> names{};
 };
 
+enum class Asked : std::uint8_t { plan, ledger, answer };
+
 class PlannerRun {
  public:
   PlannerRun(const ReplyRequest& request, const Planner& planner)
@@ -108,16 +110,18 @@ class PlannerRun {
   }
 
   // The one place where the planner's model is asked.
-  tl::expected<std::string, Stop> ask(const MessageList& asked, bool for_ledger = false) {
+  tl::expected<std::string, Stop> ask(const MessageList& asked, Asked what) {
     const std::string& name = planner_.options.name;
     if (Stop stop = chat_.check(name, true)) return tl::unexpected<Stop>(std::move(stop));
     ModelRequest request{.messages = make_prompt(nullptr, seen_by_planner(), false),
                          .sampling = planner_.options.sampling};
     for (const MessagePtr& message : asked) request.messages.push_back(message);
-    if (for_ledger && !schema_refused_ && planner_.options.model.provider() == "openai") {
+    if (what == Asked::ledger && !schema_refused_ &&
+        planner_.options.model.provider() == "openai") {
       request.sampling.response_format = ledger_format(planner_.names);
     }
-    const CallContext context = chat_.context(name, Purpose::other);
+    const CallContext context =
+        chat_.context(name, what == Asked::answer ? Purpose::final_answer : Purpose::planning);
     auto reply = planner_.options.model.complete(request, context);
     if (!reply && reply.error().code == ErrorCode::invalid_request &&
         !request.sampling.response_format.is_null()) {
@@ -125,8 +129,20 @@ class PlannerRun {
       request.sampling.response_format = nullptr;
       reply = planner_.options.model.complete(request, context);
     }
+    if (reply && what == Asked::ledger && cut_by_budget(request, *reply, context)) {
+      reply = fail(ErrorCode::budget_exhausted,
+                   fmt::format("the budget cut the ledger off after {} tokens; {} are left",
+                               reply->usage.output, context.budget->left()));
+    }
     if (!reply) return tl::unexpected<Stop>(stop_from(std::move(reply).error(), name));
     return reply->message.text();
+  }
+
+  // Then to ask again would only use up the rest: a ledger that is cut off cannot be read.
+  bool cut_by_budget(const ModelRequest& request, const ModelReply& reply,
+                     const CallContext& context) const {
+    return context.budget && reply.finish_reason == "length" &&
+           reply.usage.output < planner_.options.model.output_cap(request);
   }
 
   MessageList seen_by_planner() const {
@@ -147,12 +163,13 @@ class PlannerRun {
 
   Stop plan(bool anew) {
     const MessagePtr for_facts = store(Message::user(anew ? ask_for_new_facts : ask_for_facts));
-    auto facts = ask({for_facts});
+    auto facts = ask({for_facts}, Asked::plan);
     if (!facts) return std::move(facts).error();
     const std::string team = role_list(planner_.options.agents);
     const std::string words =
         anew ? fmt::format(ask_for_new_plan, team) : fmt::format(ask_for_plan, team);
-    auto steps = ask({for_facts, store(Message::assistant(*facts)), store(Message::user(words))});
+    auto steps = ask({for_facts, store(Message::assistant(*facts)), store(Message::user(words))},
+                     Asked::plan);
     if (!steps) return std::move(steps).error();
     return say(fmt::format("Facts:\n{}\n\nPlan:\n{}", *facts, *steps), MessageKind::reply);
   }
@@ -162,7 +179,7 @@ class PlannerRun {
     for (const std::string& name : planner_.names) names += (names.empty() ? "" : ", ") + name;
     MessageList asked{store(Message::user(fmt::format(ask_for_ledger, names)))};
     for (std::int64_t tries = 1;; ++tries) {
-      auto said = ask(asked, true);
+      auto said = ask(asked, Asked::ledger);
       if (!said) return tl::unexpected<Stop>(std::move(said).error());
       auto ledger = read_ledger(*said, planner_.names);
       if (ledger) return std::move(*ledger);
@@ -187,7 +204,7 @@ class PlannerRun {
   }
 
   Reply answer(Stop stop) {
-    auto text = ask({store(Message::user(ask_for_answer))});
+    auto text = ask({store(Message::user(ask_for_answer))}, Asked::answer);
     if (!text) return Reply::none(std::move(text).error());
     return team_answer(request_, std::move(*text), std::move(stop));
   }
