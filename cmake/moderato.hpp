@@ -35,6 +35,7 @@
 #include <moderato/llm/limiter/backends/shared_host.hpp>
 #include <moderato/llm/limiter/limiter.hpp>
 #include <moderato/llm/model.hpp>
+#include <moderato/llm/providers/config_list.hpp>
 #include <moderato/llm/providers/openai.hpp>
 #include <moderato/llm/providers/pool.hpp>
 #include <moderato/llm/providers/scripted.hpp>

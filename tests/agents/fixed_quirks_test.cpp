@@ -89,6 +89,34 @@ TEST_CASE("context-removed-from-stored-message: a template stays filled in every
   CHECK(stored.context == Json{{"who", "world"}});
 }
 
+TEST_CASE("open-call-in-request: a call that the end of a chat left open is answered later") {
+  Simulation world;
+  Session session(world);
+  std::vector<MessageList> prompts;
+  const Model model =
+      world.model(scripted([&](const ModelRequest& request) -> Result<ModelReply> {
+                    prompts.push_back(request.messages);
+                    return ModelReply{.message = prompts.size() == 1 ? calls("f", "{}", "call_7")
+                                                                     : Message::assistant("ok")};
+                  }),
+                  {.limiter = unlimited()});
+  AssistantAgent alice({.name = "alice", .model = model});
+  const UserProxyAgent user = quiet_user();
+  user.initiate_chat(alice, "one", {.max_turns = 1, .session = &session});
+  user.initiate_chat(alice, "two", {.max_turns = 1, .session = &session, .clear_history = false});
+  REQUIRE(prompts.size() == 2);
+  const MessageList& later = prompts[1];
+  REQUIRE(later.size() >= 3);
+  const Message& call = **later[later.size() - 3];
+  const Message& answer = **later[later.size() - 2];
+  CHECK(call.tool_calls.at(0).id == "call_7");
+  CHECK(answer.role == Role::tool);
+  CHECK(answer.tool_call_id == "call_7");
+  CHECK((*later.back())->text() == "two");
+  // What was said stays as it was.
+  CHECK(Party(session, alice).history(user).size() == 4);
+}
+
 TEST_CASE("python-crash: a message function without a message, and arguments that are null") {
   Simulation world;
   AssistantAgent alice({.name = "alice", .model = says(world, {calls("f", "null"), "TERMINATE"})});

@@ -16,6 +16,7 @@
 #include <moderato/agents/summary.hpp>
 #include <moderato/agents/tool_json.hpp>
 #include <moderato/llm/cache/request_text.hpp>
+#include <moderato/llm/providers/config_list.hpp>
 
 #include "code.hpp"
 #include "groups.hpp"
@@ -193,6 +194,21 @@ Value same_request(const Value& args) {
   return cached_request(args.at("a")) == cached_request(args.at("b"));
 }
 
+Value picked_configs(const Value& args) {
+  std::vector<ConfigEntry> list;
+  for (const Value& settings : args.at("configs")) list.push_back({.settings = as_json(settings)});
+  std::vector<ConfigCriterion> criteria;
+  for (const auto& [setting, values] : args.at("filter").items()) {
+    criteria.push_back({.setting = setting});
+    for (const Value& value : values) criteria.back().values.push_back(as_json(value));
+  }
+  Value picked = Value::array();
+  for (const ConfigEntry& entry : filter_config(list, criteria, args.value("exclude", false))) {
+    picked.push_back(as_value(entry.settings));
+  }
+  return picked;
+}
+
 using Function = std::function<Value(const Value& args)>;
 
 const std::map<std::string, Function, std::less<>>& functions() {
@@ -230,6 +246,7 @@ const std::map<std::string, Function, std::less<>>& functions() {
          return allowed_from_disallowed(args.at("names"), args.at("disallowed"));
        }},
       {"same_cache_key", same_request},
+      {"filter_config", picked_configs},
       {"summary_last_msg",
        [](const Value& args) { return last_message_summary(parsed_content(args)); }},
       {"default_termination",

@@ -94,6 +94,23 @@ TEST_CASE("another text, another setting, another tool or another role is anothe
   CHECK(ask(question("one")) == "answer 1");
 }
 
+TEST_CASE("untyped-request: an absent setting and an empty list are one request, 0.0 another") {
+  World world;
+  const FakeProvider provider = counting();
+  const Model model = world.model(provider, {.cache = memory_cache()});
+  const auto ask = [&](const ModelRequest& request) { return text_of(model.complete(request)); };
+  CHECK(ask(question("one")) == "answer 1");
+  ModelRequest empty = question("one");
+  empty.tools = std::make_shared<const std::vector<ToolDefinition>>();
+  empty.sampling.stop = std::vector<std::string>();
+  CHECK(ask(empty) == "answer 1");
+  ModelRequest cold = question("one");
+  cold.sampling.temperature = 0;
+  CHECK(ask(cold) == "answer 2");
+  cold.sampling.temperature = 0.0;
+  CHECK(ask(cold) == "answer 2");
+}
+
 TEST_CASE("failures are not kept") {
   World world;
   const FakeProvider provider({failure(ErrorCode::server_error, 500), answer("fine")});

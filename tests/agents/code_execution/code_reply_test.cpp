@@ -66,7 +66,7 @@ TEST_CASE("an executor that cannot run anything ends the chat with its error") {
   CHECK(chat.stop.detail == "no sandbox");
 }
 
-TEST_CASE("none of the newest messages is searched for code if so asked") {
+TEST_CASE("executor-scan-zero-means-all: 0 messages are none, and no code is run") {
   Simulation world;
   auto executor = std::make_shared<FixedExecutor>(CodeResult{0, ""});
   AssistantAgent alice({.name = "alice", .model = says(world, {code, "TERMINATE"})});

@@ -41,7 +41,7 @@ TEST_CASE("code without a language is told from shell lines and prose") {
   CHECK(infer_language("python3 x.py") == "sh");
 }
 
-TEST_CASE("the first line names a file only if it says filename") {
+TEST_CASE("comment-taken-for-filename: the first line names a file only if it says filename") {
   CHECK(*file_name_from("# filename: a.py\nx").value() == "a.py");
   CHECK(*file_name_from("<!-- filename: a.html -->\n").value() == "a.html");
   CHECK_FALSE(file_name_from("# list the files\nls").value().has_value());

@@ -61,7 +61,7 @@ TEST_CASE("the history limiter shows the newest messages, and the task if it is 
   CHECK_THROWS_AS(static_cast<void>(history_limiter({})), std::invalid_argument);
 }
 
-TEST_CASE("the history limiter shows no answer without its call") {
+TEST_CASE("limiter-pops-newest: the history limiter shows no answer without its call") {
   CHECK(texts(limit_history(with_a_tool_call(), {.max_messages = 3})) == Lines{"done", "next"});
   MessageList two_answers =
       stored({Message::user("task"), calls("look", "{}"), Message::tool("a", "one"),
@@ -78,7 +78,7 @@ TEST_CASE("an answer that is the newest message comes with its call, even with o
   CHECK((*shown[1])->text() == "found it");
 }
 
-TEST_CASE("the token limiter cuts each message and leaves out the oldest") {
+TEST_CASE("token-limiter-total-only: each message is cut, and the oldest are left out") {
   const MessageList three =
       stored({Message::user("a b c"), Message::assistant("d e f"), Message::user("g h i")});
   CHECK(texts(limit_tokens(three, {.max_tokens_per_message = 2, .tokenizer = words})) ==
@@ -99,7 +99,7 @@ TEST_CASE("without a limit for each message whole messages are shown as long as 
   CHECK(limit_tokens(three, {.tokenizer = words}) == three);
 }
 
-TEST_CASE("the token limiter cuts what a model sees of a message with several answers") {
+TEST_CASE("token-limiter-skips-tool-responses: what a model sees of several answers is cut") {
   Message answers{.role = Role::tool, .content = "a b c\n\nd"};
   answers.tool_responses = {{.tool_call_id = "1", .content = "a b c"},
                             {.tool_call_id = "2", .content = "d"}};
