@@ -134,12 +134,9 @@ SqliteFile::~SqliteFile() {
 // to change its mode would wait for each other. One of them gets SQLITE_BUSY at once, and may try
 // again, for by then it has let go of the file.
 Result<void> SqliteFile::use_write_ahead_log() {
-  const auto give_up = std::chrono::steady_clock::now() + busy_timeout_;
-  for (;;) {
+  for (Duration waited{};; waited += std::chrono::milliseconds(sqlite3_sleep(1))) {
     auto changed = execute("PRAGMA journal_mode=WAL");
-    if (changed || failure_ != SqliteFailure::busy) return changed;
-    if (std::chrono::steady_clock::now() >= give_up) return changed;
-    sqlite3_sleep(1);
+    if (changed || failure_ != SqliteFailure::busy || waited >= busy_timeout_) return changed;
   }
 }
 
