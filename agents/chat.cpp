@@ -100,24 +100,9 @@ MessageList chat_history(Conversation& chat, const ConversableAgent& sender,
   return dialogue != nullptr ? dialogue->history : MessageList();
 }
 
-}  // namespace
-
-ChatResult run_chat(Session& session, const ConversableAgent& sender,
-                    const ConversableAgent& recipient, const ChatMessage& message,
-                    const ChatOptions& options, Conversation* parent) {
-  Conversation chat(session, options, parent);
-  chat.notify([&] { return ChatStarted{sender.name(), recipient.name()}; });
-  if (!message.goes_on()) {
-    prepare(chat, sender, recipient);
-    prepare(chat, recipient, sender);
-    prepare_group(chat, recipient);
-  }
-
-  ChatResult result;
-  // The seams catch what users' functions throw; this net is for what nobody foresaw (no memory).
-  auto stop = guarded("the conversation", sender.name(),
-                      [&] { return converse(chat, sender, recipient, message); });
-  result.stop = stop ? std::move(*stop) : std::move(stop).error();
+/// Its summary, and what it took. (Not inlined: its frame would lie under the whole chat.)
+[[gnu::noinline]] void conclude(Conversation& chat, const ConversableAgent& sender,
+                                const ConversableAgent& recipient, ChatResult& result) {
   auto summary = guarded("the summary", sender.name(),
                          [&] { return summarize(chat, sender, recipient, result.stop); });
   if (!summary) {
@@ -138,8 +123,29 @@ ChatResult run_chat(Session& session, const ConversableAgent& sender,
   result.transcript = std::move(chat.transcript());
   result.chat_history = chat_history(chat, sender, recipient);
   result.human_inputs = chat.party(sender).human_inputs;
-  result.session = session.id();
+  result.session = chat.session().id();
   chat.notify([&] { return Stopped{result.stop, result.calls, result.usage}; });
+}
+
+}  // namespace
+
+ChatResult run_chat(Session& session, const ConversableAgent& sender,
+                    const ConversableAgent& recipient, const ChatMessage& message,
+                    const ChatOptions& options, Conversation* parent) {
+  Conversation chat(session, options, parent);
+  chat.notify([&] { return ChatStarted{sender.name(), recipient.name()}; });
+  if (!message.goes_on()) {
+    prepare(chat, sender, recipient);
+    prepare(chat, recipient, sender);
+    prepare_group(chat, recipient);
+  }
+
+  ChatResult result;
+  // The seams catch what users' functions throw; this net is for what nobody foresaw (no memory).
+  auto stop = guarded("the conversation", sender.name(),
+                      [&] { return converse(chat, sender, recipient, message); });
+  result.stop = stop ? std::move(*stop) : std::move(stop).error();
+  conclude(chat, sender, recipient, result);
   return result;
 }
 

@@ -118,10 +118,7 @@ Stop Conversation::exchange(const ConversableAgent& first, const ConversableAgen
     yield_fiber();  // a chat in which nobody waits leaves the loop to others, too
     if (options_.max_turns && said >= 2 * *options_.max_turns) return turns_used_up(first);
     if (!options_.max_turns && said >= options_.max_messages) {
-      return Stop{.reason = StopReason::max_messages,
-                  .agent = speaker->name(),
-                  .rule = fmt::format("max_messages({})", options_.max_messages),
-                  .detail = fmt::format("{} messages", said)};
+      return messages_used_up(*speaker, said);
     }
     PartyState& replier = party(*listener);
     const bool wanted = options_.max_turns.has_value() || replier.with(speaker).reply_at_receive;
@@ -152,6 +149,13 @@ Stop Conversation::turns_used_up(const ConversableAgent& first) const {
               .detail = fmt::format("{} messages of {}", *options_.max_turns, first.name())};
 }
 
+Stop Conversation::messages_used_up(const ConversableAgent& speaker, std::int64_t said) const {
+  return Stop{.reason = StopReason::max_messages,
+              .agent = speaker.name(),
+              .rule = fmt::format("max_messages({})", options_.max_messages),
+              .detail = fmt::format("{} messages", said)};
+}
+
 Stop Conversation::refuse_or_change(const ConversableAgent& from, const ConversableAgent& to,
                                     Message& message) {
   for (const auto& hook : from.options().hooks.process_message_before_send) {
@@ -172,12 +176,10 @@ Stop Conversation::refuse_or_change(const ConversableAgent& from, const Conversa
 }
 
 MessagePtr Conversation::keep_on_both_sides(const ConversableAgent& from,
-                                            const ConversableAgent& to, Message message) {
+                                            const ConversableAgent& to, Message&& message) {
   MessagePtr said = store(as_kept(std::move(message), from.name(), Role::assistant));
-  Message heard_copy = as_kept(**said, from.name(), Role::user);
-  MessagePtr heard = heard_copy.role == (*said)->role ? said : store(std::move(heard_copy));
   party(from).with(&to).add(said);
-  party(to).with(&from).add(std::move(heard));
+  party(to).with(&from).add(as_heard(said));
   return said;
 }
 
@@ -194,14 +196,14 @@ void Conversation::add_to_transcript(const TranscriptEntry& entry) {
 }
 
 Stop Conversation::deliver(const ConversableAgent& from, const ConversableAgent& to,
-                           Message message, MessageKind kind) {
+                           Message&& message, MessageKind kind) {
   if (Stop stop = refuse_or_change(from, to, message)) return stop;
   give_call_ids(message, session_.transcript().size());
   keep(from, to, std::move(message), kind);
   return check(from.name(), false);
 }
 
-void Conversation::keep(const ConversableAgent& from, const ConversableAgent& to, Message message,
+void Conversation::keep(const ConversableAgent& from, const ConversableAgent& to, Message&& message,
                         MessageKind kind) {
   tell(from, to, keep_on_both_sides(from, to, std::move(message)), kind);
 }
@@ -292,18 +294,25 @@ Reply Conversation::first_final_reply(Turn& turn, std::span<const BuiltInReply> 
       if (std::find(exclude.begin(), exclude.end(), built_in) != exclude.end()) continue;
       if (Reply reply = built_in_reply(built_in, turn); reply.final) return reply;
     } else if (const ReplySlot slot = turn.self.replies[i]; slot.reply) {
-      auto reply = guarded("reply function", turn.name(), [&]() -> Reply {
-        const auto matched = slot.trigger.matches(turn.sender);
-        if (!matched) return Reply::none(stop_from(matched.error(), turn.name()));
-        if (!*matched) return Reply::pass();
-        const CallContext call = context(turn.name(), Purpose::other);
-        return slot.reply(
-            ReplyRequest{session_, turn.self.agent, turn.sender, turn.messages, call, *this});
-      });
-      if (!reply) return Reply::none(std::move(reply).error());
-      if (reply->final) return std::move(*reply);
+      if (Reply reply = registered_reply(slot, turn); reply.final) return reply;
     }
   }
+  return default_reply(turn);
+}
+
+Reply Conversation::registered_reply(const ReplySlot& slot, Turn& turn) {
+  auto reply = guarded("reply function", turn.name(), [&]() -> Reply {
+    const auto matched = slot.trigger.matches(turn.sender);
+    if (!matched) return Reply::none(stop_from(matched.error(), turn.name()));
+    if (!*matched) return Reply::pass();
+    const CallContext call = context(turn.name(), Purpose::other);
+    return slot.reply(
+        ReplyRequest{session_, turn.self.agent, turn.sender, turn.messages, call, *this});
+  });
+  return reply ? std::move(*reply) : Reply::none(std::move(reply).error());
+}
+
+Reply Conversation::default_reply(const Turn& turn) {
   const auto& fallback = turn.self.agent.options().default_auto_reply;
   if (!fallback) return Reply::none({.reason = StopReason::no_reply, .agent = turn.name()});
   return Reply::say(Message{.role = Role::assistant, .content = *fallback},

@@ -65,7 +65,7 @@ class Conversation {
                 std::optional<bool> request_reply = std::nullopt);
 
   /// Stores a message on both sides and announces it. The stop is empty unless the chat is to end.
-  Stop deliver(const ConversableAgent& from, const ConversableAgent& to, Message message,
+  Stop deliver(const ConversableAgent& from, const ConversableAgent& to, Message&& message,
                MessageKind kind);
 
   /// Announces a message that no party stores. The stop is empty unless the chat is to end.
@@ -123,16 +123,19 @@ class Conversation {
 
  private:
   /// Stores a message on both sides and announces it.
-  void keep(const ConversableAgent& from, const ConversableAgent& to, Message message,
+  void keep(const ConversableAgent& from, const ConversableAgent& to, Message&& message,
             MessageKind kind);
   Reply first_final_reply(Turn& turn, std::span<const BuiltInReply> exclude);
   Reply built_in_reply(BuiltInReply built_in, Turn& turn);
+  Reply registered_reply(const ReplySlot& slot, Turn& turn);
+  Reply default_reply(const Turn& turn);
   Stop apply_reply_hooks(const Turn& turn, MessageList& changed);
   MessagePtr keep_on_both_sides(const ConversableAgent& from, const ConversableAgent& to,
-                                Message message);
+                                Message&& message);
   void tell(const ConversableAgent& from, const ConversableAgent& to, MessagePtr said,
             MessageKind kind);
   [[nodiscard]] Stop turns_used_up(const ConversableAgent& first) const;
+  [[nodiscard]] Stop messages_used_up(const ConversableAgent& speaker, std::int64_t said) const;
   Stop refuse_or_change(const ConversableAgent& from, const ConversableAgent& to, Message& message);
   // context.cpp
   Stop apply_transforms(const Turn& turn, MessageList& changed);
@@ -155,6 +158,7 @@ class Conversation {
   Result<CodeResult> run_code(Turn& turn, const std::vector<CodeBlock>& blocks);
   // model_reply.cpp
   Reply model_reply(Turn& turn);
+  Reply reply_of(Turn& turn, const MessageList& prompt, Result<ModelReply> answer);
   Reply closing_reply(Turn& turn, const MessageList& prompt, const Error& why);
 
   Session& session_;

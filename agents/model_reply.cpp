@@ -83,14 +83,20 @@ Reply Conversation::model_reply(Turn& turn) {
     request.memory = &turn.dialogue.memory;
   }
   auto answer = complete_within_window(turn.self, request, context(agent.name(), Purpose::reply));
-  Reply closing;
-  if (!answer && answer.error().code == ErrorCode::budget_exhausted) {
-    closing = closing_reply(turn, request.messages, answer.error());
-  }
+  Reply reply = reply_of(turn, request.messages, std::move(answer));
   if (!own_prompt) turn.dialogue.prompt = std::move(request.messages);
+  return reply;
+}
 
-  if (closing.final) return closing;
-  if (!answer) return Reply::none(stop_from(std::move(answer).error(), agent.name()));
+Reply Conversation::reply_of(Turn& turn, const MessageList& prompt, Result<ModelReply> answer) {
+  if (!answer) {
+    if (answer.error().code == ErrorCode::budget_exhausted) {
+      if (Reply closing = closing_reply(turn, prompt, answer.error()); closing.final) {
+        return closing;
+      }
+    }
+    return Reply::none(stop_from(std::move(answer).error(), turn.name()));
+  }
   auto message = spoken(std::move(answer->message));
   return message ? Reply::say(std::move(*message)) : Reply::pass();
 }

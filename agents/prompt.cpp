@@ -13,6 +13,10 @@ bool is_plain(const Message& message) {
   return message.context.is_null() && message.tool_responses.empty();
 }
 
+bool keeps_its_role(const Message& message) {
+  return message.role == Role::tool || message.role == Role::function;
+}
+
 MessagePtr unrolled(const ToolResponse& response) {
   return store(Message{.role = response.role,
                        .content = response.content,
@@ -45,15 +49,21 @@ bool starts_character(char byte) {
 }  // namespace
 
 Message as_kept(Message message, const std::string& speaker, Role side) {
-  const bool keeps_role = message.role == Role::tool || message.role == Role::function;
   if (message.has_calls()) {
     message.role = Role::assistant;
   } else {
-    if (!keeps_role) message.role = side;
+    if (!keeps_its_role(message)) message.role = side;
     if (message.name.empty()) message.name = speaker;
   }
   message.refusal.clear();
   return message;
+}
+
+MessagePtr as_heard(const MessagePtr& said) {
+  if ((*said)->has_calls() || keeps_its_role(**said)) return said;
+  Message heard = **said;
+  heard.role = Role::user;
+  return store(std::move(heard));
 }
 
 void give_call_ids(Message& message, std::size_t number) {

@@ -13,6 +13,8 @@ namespace moderato {
 /// `message` as one side keeps it: without what only travels, with the role of that side, and named
 /// after the speaker unless it is a call. `side` is assistant for who speaks, user for who hears.
 [[nodiscard]] Message as_kept(Message message, const std::string& speaker, Role side);
+/// What the other side keeps of `said`, a message that as_kept made for who said it.
+[[nodiscard]] MessagePtr as_heard(const MessagePtr& said);
 
 /// Some servers give calls no id. One call and its answer belong together anyhow; of several calls
 /// those without an id get "call_<number>_<place>".

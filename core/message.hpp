@@ -123,7 +123,8 @@ struct Message {
 /// Thread safe.
 class StoredMessage {
  public:
-  explicit StoredMessage(Message message) : message_(std::move(message)) {}
+  explicit StoredMessage(Message&& message) : message_(std::move(message)) {}
+  explicit StoredMessage(const Message& message) : message_(message) {}
   StoredMessage(const StoredMessage&) = delete;
   StoredMessage& operator=(const StoredMessage&) = delete;
   ~StoredMessage();
@@ -151,8 +152,11 @@ class StoredMessage {
 
 using MessagePtr = std::shared_ptr<const StoredMessage>;
 
-[[nodiscard]] inline MessagePtr store(Message message) {
+[[nodiscard]] inline MessagePtr store(Message&& message) {
   return std::make_shared<const StoredMessage>(std::move(message));
+}
+[[nodiscard]] inline MessagePtr store(const Message& message) {
+  return std::make_shared<const StoredMessage>(message);
 }
 
 /// A history: messages in order, shared, never changed in place.

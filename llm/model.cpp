@@ -52,8 +52,7 @@ std::int64_t Model::rough_prompt_tokens(const ModelRequest& request) const {
   return core().rough_prompt_tokens(request);
 }
 std::optional<std::int64_t> Model::context_window() const {
-  if (options().context_window) return options().context_window;
-  return known_context_window(name());
+  return core().context_window();
 }
 std::int64_t Model::output_cap(const ModelRequest& request) const {
   if (request.sampling.max_output_tokens) return *request.sampling.max_output_tokens;

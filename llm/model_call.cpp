@@ -27,6 +27,8 @@ Model::Core::Core(Runtime& runtime, std::unique_ptr<Provider> provider, ModelOpt
     : runtime_(runtime), provider_(std::move(provider)), options_(std::move(options)) {
   if (!provider_) throw std::invalid_argument("runtime.model: the provider is null");
   quota_key_ = provider_->quota_key();
+  context_window_ =
+      options_.context_window ? options_.context_window : known_context_window(provider_->model());
   if (options_.retry.max_attempts < 1) {
     throw std::invalid_argument("runtime.model: retry.max_attempts must be at least 1");
   }
@@ -56,6 +58,12 @@ Model::Core::Call Model::Core::begin(const ModelRequest& request, const CallCont
 Result<ModelReply> Model::Core::complete(const ModelRequest& request, const CallContext& context) {
   Call call = begin(request, context);
   auto reply = complete(call);
+  if (!options_.fallbacks.empty()) ask_fallbacks(call, context, reply);
+  return reply;
+}
+
+void Model::Core::ask_fallbacks(const Call& call, const CallContext& context,
+                                Result<ModelReply>& reply) {
   for (const Model& next : options_.fallbacks) {
     const std::string why = insufficient(call, reply);
     if (why.empty()) break;
@@ -63,9 +71,8 @@ Result<ModelReply> Model::Core::complete(const ModelRequest& request, const Call
       return Warning{.text = fmt::format("model \"{}\" {}; \"{}\" is asked instead",
                                          provider_->model(), why, next.name())};
     });
-    reply = next.core().complete(request, context);
+    reply = next.core().complete(call.request, context);
   }
-  return reply;
 }
 
 std::string Model::Core::insufficient(const Call& call, const Result<ModelReply>& reply) const {
@@ -102,8 +109,13 @@ Result<ModelReply> Model::Core::complete(Call& call) {
   }
   EffectLog* effects = call.context.effects;
   if (effects == nullptr) return answer(call);
+  if (!effects->recording()) return effects->unrecorded_effect([&] { return answer(call); });
+  return recorded(call, *effects);
+}
+
+Result<ModelReply> Model::Core::recorded(Call& call, EffectLog& effects) {
   bool performed = false;
-  auto effect = effects->effect<ModelEffect>(
+  auto effect = effects.effect<ModelEffect>(
       EffectKind::model_reply, call.context.agent, [&] { return digest(call); },
       [&] {
         performed = true;
@@ -118,12 +130,15 @@ Result<ModelReply> Model::Core::complete(Call& call) {
 
 Result<ModelReply> Model::Core::answer(Call& call) {
   const auto& cache = call.context.cache ? call.context.cache : options_.cache;
-  if (!cache) return ask(call);
+  return cache ? answer_from(*cache, call) : ask(call);
+}
+
+Result<ModelReply> Model::Core::answer_from(ReplyCache& cache, Call& call) {
   const auto report = [&](const Error& error) {
     notify(call, [&] { return Warning{.text = "the cache failed: " + to_string(error)}; });
   };
   const std::string request = request_text(provider_->model(), call.request, call.sampling);
-  auto found = cache->find(request);
+  auto found = cache.find(request);
   if (!found) report(found.error());
   if (found && *found) {
     ModelReply reply = std::move(**found);
@@ -143,7 +158,7 @@ Result<ModelReply> Model::Core::answer(Call& call) {
   }
   auto reply = ask(call);
   if (reply) {
-    if (auto kept = cache->keep(request, *reply); !kept) report(kept.error());
+    if (auto kept = cache.keep(request, *reply); !kept) report(kept.error());
   }
   return reply;
 }

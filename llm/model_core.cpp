@@ -57,6 +57,7 @@ struct Model::Core::Attempt {
   Permit permit{};
   Instant sent_at{};
   WallTime sent_at_wall{};
+  Duration waited{};
   const char* wait_reason = "";
 };
 
@@ -195,7 +196,7 @@ void Model::Core::settle(Call& call, Attempt& attempt, ProviderOutcome& outcome)
   const bool was_sent = outcome.reached != Reached::nothing;
   const Usage used = usage_of(call, attempt, outcome);
   const double cost = options_.price ? options_.price->of(used) : 0.0;
-  const Duration waited = attempt.permit.waited();
+  attempt.waited = attempt.permit.waited();
   const Duration latency = runtime_.clock().now() - attempt.sent_at;
 
   Outcome ended = limiter_outcome(outcome, used);
@@ -210,7 +211,7 @@ void Model::Core::settle(Call& call, Attempt& attempt, ProviderOutcome& outcome)
                 .attempts = was_sent ? 1 : 0,
                 .usage = used,
                 .cost = cost,
-                .queue_wait = waited});
+                .queue_wait = attempt.waited});
   if (outcome.reply) {
     outcome.reply->usage = used;
     outcome.reply->cost = cost;
@@ -219,13 +220,18 @@ void Model::Core::settle(Call& call, Attempt& attempt, ProviderOutcome& outcome)
     outcome.reply->latency = latency;
     outcome.reply->time_to_first_token = outcome.time_to_first_token;
   }
+  if (is_recorded(call)) write_attempt(call, attempt, outcome, used, cost, latency);
+}
 
+void Model::Core::write_attempt(const Call& call, const Attempt& attempt,
+                                const ProviderOutcome& outcome, const Usage& used, double cost,
+                                Duration latency) {
   CallRecord record = record_of(call);
-  record.attempt = was_sent ? attempt.number : 0;
+  record.attempt = outcome.reached != Reached::nothing ? attempt.number : 0;
   record.reserved_output = attempt.output_tokens;
   record.usage = used;
   record.cost = cost;
-  record.queue_wait = waited;
+  record.queue_wait = attempt.waited;
   record.latency = latency;
   record.time_to_first_token = outcome.time_to_first_token;
   record.http_status = outcome.http_status;
@@ -275,7 +281,7 @@ tl::unexpected<Error> Model::Core::refuse(Call& call, Error error) {
   if (call.last_error) {
     error.message += fmt::format("; the attempt before failed: {}", to_string(*call.last_error));
   }
-  write(call, record_of(call), &error);
+  if (is_recorded(call)) write(call, record_of(call), &error);
   return fail(std::move(error));
 }
 
@@ -325,7 +331,11 @@ CallRecord Model::Core::record_of(const Call& call) const {
           .request = fmt::format("{:016x}", call.prompt.identity)};
 }
 
-void Model::Core::write(const Call& call, CallRecord record, const Error* error) {
+bool Model::Core::is_recorded(const Call& call) const {
+  return call.context.observer || runtime_.ledger();
+}
+
+void Model::Core::write(const Call& call, CallRecord&& record, const Error* error) {
   if (error != nullptr) {
     record.error = error->code;
     record.provider_code = error->provider_code;

@@ -29,6 +29,7 @@ class Model::Core {
   [[nodiscard]] const Provider& provider() const noexcept { return *provider_; }
   [[nodiscard]] const ModelOptions& options() const noexcept { return options_; }
   [[nodiscard]] Limiter& limiter() noexcept { return options_.limiter; }
+  [[nodiscard]] std::optional<std::int64_t> context_window() const { return context_window_; }
   [[nodiscard]] std::int64_t prompt_upper_bound(const ModelRequest& request) const;
   [[nodiscard]] std::int64_t rough_prompt_tokens(const ModelRequest& request) const;
 
@@ -41,8 +42,11 @@ class Model::Core {
   /// Why the next fallback has to be asked; empty: it has not.
   [[nodiscard]] std::string insufficient(const Call& call, const Result<ModelReply>& reply) const;
   [[nodiscard]] Call begin(const ModelRequest& request, const CallContext& context);
+  void ask_fallbacks(const Call& call, const CallContext& context, Result<ModelReply>& reply);
+  [[nodiscard]] Result<ModelReply> recorded(Call& call, EffectLog& effects);
   /// From the cache, else from the provider.
   [[nodiscard]] Result<ModelReply> answer(Call& call);
+  [[nodiscard]] Result<ModelReply> answer_from(ReplyCache& cache, Call& call);
   [[nodiscard]] Result<ModelReply> ask(Call& call);
   [[nodiscard]] Result<ModelReply> attempts(Call& call);
   [[nodiscard]] std::optional<Error> recognise_outer_retry(Call& call);
@@ -64,7 +68,11 @@ class Model::Core {
   [[nodiscard]] std::int64_t micros_of(const Usage& usage) const;
   void charge(Call& call, const CallTotals::Snapshot& spent) const;
   [[nodiscard]] CallRecord record_of(const Call& call) const;
-  void write(const Call& call, CallRecord record, const Error* error);
+  /// False: a record of the call would be read by nobody.
+  [[nodiscard]] bool is_recorded(const Call& call) const;
+  void write_attempt(const Call& call, const Attempt& attempt, const ProviderOutcome& outcome,
+                     const Usage& used, double cost, Duration latency);
+  void write(const Call& call, CallRecord&& record, const Error* error);
   void append_to_ledger(const Call& call, const CallRecord& record);
   void give_text(Call& call, std::string_view text);
   [[nodiscard]] double random();
@@ -75,6 +83,7 @@ class Model::Core {
   std::unique_ptr<Provider> provider_;
   std::string quota_key_;
   ModelOptions options_;
+  std::optional<std::int64_t> context_window_;  // stated, or known of the model's name
   TokenEstimator estimator_;
   ReplyLength reply_length_;
   FailedTurns failed_turns_;

@@ -153,21 +153,14 @@ class OpenAIProvider final : public Provider {
     http.body = std::move(*body);
     http.deadline = context.deadline;
     http.stop = context.stop;
-    std::optional<StreamedAnswer> streamed;
     if (request.on_delta) {
-      streamed.emplace(request, clock_,
-                       [this](std::string text) { return redacted(std::move(text)); });
-      http.on_headers = [&](const HttpResponse& response) { streamed->headers(response); };
-      http.on_data = [&](std::string_view piece) { return streamed->data(piece); };
+      receive_streamed(request, http, outcome);
+    } else {
+      const HttpOutcome sent = send_http(http);
+      read_head(sent, outcome);
+      read_whole(sent, outcome);
     }
-
-    HttpOutcome sent = send_http(http);
     OpenAIRequestWriter::keep(request, std::move(http.body));
-    outcome.reached = sent.reached;
-    outcome.http_status = sent.response.status;
-    outcome.request_id = request_id(sent.response.headers);
-    outcome.quota = quota_signal(sent.response.headers, clock_.wall_now());
-    read_answer(std::move(sent), streamed, outcome);
     finish(outcome);
     return outcome;
   }
@@ -180,14 +173,37 @@ class OpenAIProvider final : public Provider {
   }
 
  private:
-  void read_answer(HttpOutcome sent, std::optional<StreamedAnswer>& streamed,
-                   ProviderOutcome& outcome) const {
-    const bool good = sent.response.status >= 200 && sent.response.status < 300;
-    if (good && streamed) {
-      streamed->finish(std::move(sent.result), outcome);
-    } else if (!sent.result) {
-      outcome.reply = tl::unexpected<Error>(std::move(sent.result).error());
-    } else if (good) {
+  static bool is_good(const HttpOutcome& sent) {
+    return sent.response.status >= 200 && sent.response.status < 300;
+  }
+
+  // Not inlined: a call that is not streamed would wait with a larger frame.
+  [[gnu::noinline]] void receive_streamed(const ProviderRequest& request, HttpRequest& http,
+                                          ProviderOutcome& outcome) const {
+    StreamedAnswer answer(request, clock_,
+                          [this](std::string text) { return redacted(std::move(text)); });
+    http.on_headers = [&](const HttpResponse& response) { answer.headers(response); };
+    http.on_data = [&](std::string_view piece) { return answer.data(piece); };
+    HttpOutcome sent = send_http(http);
+    read_head(sent, outcome);
+    if (is_good(sent)) {
+      answer.finish(std::move(sent.result), outcome);
+    } else {
+      read_whole(sent, outcome);
+    }
+  }
+
+  void read_head(const HttpOutcome& sent, ProviderOutcome& outcome) const {
+    outcome.reached = sent.reached;
+    outcome.http_status = sent.response.status;
+    outcome.request_id = request_id(sent.response.headers);
+    outcome.quota = quota_signal(sent.response.headers, clock_.wall_now());
+  }
+
+  void read_whole(const HttpOutcome& sent, ProviderOutcome& outcome) const {
+    if (!sent.result) {
+      outcome.reply = fail(sent.result.error());
+    } else if (is_good(sent)) {
       read_openai_reply(sent.response.body, outcome);
       if (!outcome.reply) read_openai_reply(redacted(sent.response.body), outcome);
     } else {
