@@ -7,6 +7,7 @@
 #include <moderato/agents/conversation.hpp>
 #include <moderato/agents/worker_call.hpp>
 #include <moderato/core/digest.hpp>
+#include <moderato/core/json.hpp>
 
 namespace moderato {
 namespace {
@@ -59,7 +60,11 @@ std::string languages_of(const std::vector<CodeBlock>& blocks) {
 std::string digest_of(const std::vector<CodeBlock>& blocks) {
   Digest digest;
   for (const CodeBlock& block : blocks) digest.add(block.language).add(block.code);
-  return digest.hex();
+  std::string words = digest.hex();
+  for (const CodeBlock& block : blocks) {
+    words += fmt::format(" {}: {}", block.language, valid_utf8(block.code.substr(0, 80)));
+  }
+  return words;
 }
 
 }  // namespace

@@ -79,24 +79,30 @@ Result<ModelReply> Conversation::complete_within_window(PartyState& self, ModelR
     room = std::min(room, std::max<std::int64_t>(0, *window - model.output_cap(request)));
   }
   std::optional<MessageList> all;  // what was there before anything was left out
-  for (int attempt = 1;; ++attempt) {
-    if (auto shown = newest_within(model, request, room)) {
-      auto event = trimmed_between(request.messages, *shown);
-      event->agent = self.agent.name();
-      event->by = "context window";
-      notify([&] { return *event; });
-      if (!all) all = std::move(request.messages);
-      request.messages = std::move(*shown);
-    }
-    auto answer = model.complete(request, call);
-    const bool refused = !answer && answer.error().code == ErrorCode::context_overflow;
-    if (!refused || attempt == max_window_attempts || !newest_within(model, request, 0)) {
-      if (all) request.messages = std::move(*all);
-      return answer;
-    }
-    room = model.rough_prompt_tokens(request) / 4 * 3;
-    self.prompt_room = room;
+  leave_out(self, request, room, all);
+  auto answer = model.complete(request, call);
+  for (int attempt = 1;
+       attempt < max_window_attempts && !answer &&
+       answer.error().code == ErrorCode::context_overflow && newest_within(model, request, 0);
+       ++attempt) {
+    self.prompt_room = model.rough_prompt_tokens(request) / 4 * 3;
+    leave_out(self, request, *self.prompt_room, all);
+    answer = model.complete(request, call);
   }
+  if (all) request.messages = std::move(*all);
+  return answer;
+}
+
+void Conversation::leave_out(const PartyState& self, ModelRequest& request, std::int64_t room,
+                             std::optional<MessageList>& all) {
+  auto shown = newest_within(self.agent.model(), request, room);
+  if (!shown) return;
+  auto event = trimmed_between(request.messages, *shown);
+  event->agent = self.agent.name();
+  event->by = "context window";
+  notify([&] { return *event; });
+  if (!all) all = std::move(request.messages);
+  request.messages = std::move(*shown);
 }
 
 }  // namespace moderato

@@ -108,13 +108,10 @@ Stop Conversation::exchange(const ConversableAgent& first, const ConversableAgen
                             std::optional<bool> request_reply) {
   const ConversableAgent* speaker = &first;
   const ConversableAgent* listener = &second;
-  std::optional<Message> message = std::move(opening);
-  Stop after{};  // ends the chat once the message has been said
+  if (opening) {
+    if (Stop stop = deliver(*speaker, *listener, std::move(*opening), kind)) return stop;
+  }
   for (std::int64_t said = 1;; ++said) {
-    if (message) {
-      if (Stop stop = deliver(*speaker, *listener, std::move(*message), kind)) return stop;
-    }
-    if (after) return after;
     yield_fiber();  // a chat in which nobody waits leaves the loop to others, too
     if (options_.max_turns && said >= 2 * *options_.max_turns) return turns_used_up(first);
     if (!options_.max_turns && said >= options_.max_messages) {
@@ -128,18 +125,25 @@ Stop Conversation::exchange(const ConversableAgent& first, const ConversableAgen
     Reply reply = generate_reply(replier, speaker);
     if (!reply.message && options_.max_turns && is_between_group_runs(*listener, reply.stop)) {
       if (++said >= 2 * *options_.max_turns) return turns_used_up(first);
-      reply = generate_reply(party(*speaker), listener);
+      answer_instead(reply, *speaker, *listener);
       std::swap(speaker, listener);
     }
     if (!reply.message) {
       if (reply.stop) return std::move(reply.stop);
       return Stop{.reason = StopReason::no_reply, .agent = listener->name()};
     }
-    message = std::move(*reply.message);
-    kind = reply.kind;
-    after = std::move(reply.stop);
     std::swap(speaker, listener);
+    if (Stop stop = deliver(*speaker, *listener, std::move(*reply.message), reply.kind)) {
+      return stop;
+    }
+    if (reply.stop) return std::move(reply.stop);
   }
+}
+
+// A function of its own, so that the frame under a whole chat has one reply and not two.
+void Conversation::answer_instead(Reply& reply, const ConversableAgent& agent,
+                                  const ConversableAgent& peer) {
+  reply = generate_reply(party(agent), &peer);
 }
 
 Stop Conversation::turns_used_up(const ConversableAgent& first) const {

@@ -134,6 +134,8 @@ class Conversation {
                                 Message&& message);
   void tell(const ConversableAgent& from, const ConversableAgent& to, MessagePtr said,
             MessageKind kind);
+  [[gnu::noinline]] void answer_instead(Reply& reply, const ConversableAgent& agent,
+                                        const ConversableAgent& peer);
   [[nodiscard]] Stop turns_used_up(const ConversableAgent& first) const;
   [[nodiscard]] Stop messages_used_up(const ConversableAgent& speaker, std::int64_t said) const;
   Stop refuse_or_change(const ConversableAgent& from, const ConversableAgent& to, Message& message);
@@ -141,6 +143,8 @@ class Conversation {
   Stop apply_transforms(const Turn& turn, MessageList& changed);
   Result<ModelReply> complete_within_window(PartyState& self, ModelRequest& request,
                                             const CallContext& call);
+  void leave_out(const PartyState& self, ModelRequest& request, std::int64_t room,
+                 std::optional<MessageList>& all);
 
   // termination_check.cpp
   Reply check_termination_and_human_reply(Turn& turn);
@@ -158,7 +162,7 @@ class Conversation {
   Result<CodeResult> run_code(Turn& turn, const std::vector<CodeBlock>& blocks);
   // model_reply.cpp
   Reply model_reply(Turn& turn);
-  Reply reply_of(Turn& turn, const MessageList& prompt, Result<ModelReply> answer);
+  Reply reply_of(Turn& turn, const MessageList& prompt, Result<ModelReply>&& answer);
   Reply closing_reply(Turn& turn, const MessageList& prompt, const Error& why);
 
   Session& session_;

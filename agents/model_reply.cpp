@@ -88,7 +88,7 @@ Reply Conversation::model_reply(Turn& turn) {
   return reply;
 }
 
-Reply Conversation::reply_of(Turn& turn, const MessageList& prompt, Result<ModelReply> answer) {
+Reply Conversation::reply_of(Turn& turn, const MessageList& prompt, Result<ModelReply>&& answer) {
   if (!answer) {
     if (answer.error().code == ErrorCode::budget_exhausted) {
       if (Reply closing = closing_reply(turn, prompt, answer.error()); closing.final) {

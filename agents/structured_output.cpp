@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <moderato/agents/code_execution/code_block.hpp>
+#include <moderato/agents/cut_by_budget.hpp>
 #include <moderato/agents/tool_schema.hpp>
 
 namespace moderato {
@@ -100,6 +101,9 @@ Result<Json> complete_json(const Model& model, ModelRequest request, const Json&
     const std::string text = reply->message.text();
     auto found = find_json(text, schema);
     if (found) return found;
+    if (cut_by_budget(model, request, *reply, context)) {
+      return budget_cut("the answer", *reply, context);
+    }
     if (tries == options.max_tries) {
       return fail(ErrorCode::protocol,
                   fmt::format("no answer of {} tries can be used; the last: {}", tries,

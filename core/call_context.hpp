@@ -45,7 +45,14 @@ struct CallContext {
   /// Tells the observer, if there is one. `make` returns the EventData and runs only if needed.
   template <class Make>
   void notify(const Clock& clock, Make&& make) const {
-    if (observer) observer(Event{.at = clock.now(), .session = session, .data = make()});
+    if (observer) tell(clock, make);
+  }
+
+ private:
+  /// Not inlined: the event is large, and a waiting fiber keeps the frames of its functions.
+  template <class Make>
+  [[gnu::noinline]] void tell(const Clock& clock, Make& make) const {
+    observer(Event{.at = clock.now(), .session = session, .data = make()});
   }
 };
 

@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include <moderato/core/effect.hpp>
+#include <moderato/core/json.hpp>
 #include <moderato/llm/cache/request_text.hpp>
 #include <moderato/llm/completed_sampling.hpp>
 #include <moderato/llm/model_effect.hpp>
@@ -22,6 +23,22 @@
 //   ask         the one door: model_core.cpp.
 
 namespace moderato {
+namespace {
+
+/// "gpt-4o-mini, 3 messages, the last from user: What is …".
+std::string in_words(const ModelRequest& request, std::string_view model) {
+  constexpr std::size_t most_bytes = 120;
+  if (request.messages.empty()) return fmt::format("{}, no messages", model);
+  const Message& last = **request.messages.back();
+  std::string text = last.text();
+  for (const ToolCall& call : last.tool_calls) text += " " + call.name + "(" + call.arguments + ")";
+  if (text.size() > most_bytes) text = valid_utf8(text.substr(0, most_bytes)) + "…";
+  return fmt::format("{}, {} message{}, the last from {}: {}", model, request.messages.size(),
+                     request.messages.size() == 1 ? "" : "s",
+                     last.name.empty() ? to_string(last.role) : last.name, text);
+}
+
+}  // namespace
 
 Model::Core::Core(Runtime& runtime, std::unique_ptr<Provider> provider, ModelOptions options)
     : runtime_(runtime), provider_(std::move(provider)), options_(std::move(options)) {
@@ -185,7 +202,8 @@ void Model::Core::replay(Call& call, const ModelEffect& effect) {
   if (call.request.streamed()) give_text(call, effect.reply->message.text());
 }
 
-/// Names the request: what a replay must find unchanged.
+/// Names the request: what a replay must find unchanged. Behind the fingerprint stand words for
+/// whoever reads that it has changed.
 std::string Model::Core::digest(const Call& call) const {
   const Sampling& sampling = call.sampling;
   Fingerprint all(call.prompt.identity);
@@ -198,7 +216,7 @@ std::string Model::Core::digest(const Call& call) const {
   number(sampling.parallel_tool_calls);
   for (const std::string& stop : sampling.stop) all.add(stop);
   all.add(sampling.reasoning_effort);
-  return fmt::format("{:016x}", all.value());
+  return fmt::format("{:016x} {}", all.value(), in_words(call.request, provider_->model()));
 }
 
 std::int64_t Model::Core::prompt_upper_bound(const ModelRequest& request) const {

@@ -47,6 +47,14 @@ void add_quota(const QuotaSignal& said, CallRecord& record) {
   }
 }
 
+/// A provider that throws may have sent the request. (Not inlined, like all that is rare here: a
+/// waiting call's fiber keeps its frames.)
+[[gnu::noinline]] ProviderOutcome failed_send(const char* thrown) {
+  ProviderOutcome outcome{.reached = Reached::sent};
+  outcome.reply = fail(ErrorCode::internal, fmt::format("the provider threw: {}", thrown));
+  return outcome;
+}
+
 }  // namespace
 
 struct Model::Core::Attempt {
@@ -97,10 +105,10 @@ Result<ModelReply> Model::Core::attempts(Call& call) {
 
 // --- The steps
 
-std::optional<Error> Model::Core::recognise_outer_retry(Call& call) {
+std::unique_ptr<Error> Model::Core::recognise_outer_retry(Call& call) {
   const Instant now = runtime_.clock().now();
   const auto failure = failed_turns_.lately(call.prompt.identity, now);
-  if (!failure) return std::nullopt;
+  if (!failure) return nullptr;
   call.outer_retry = true;
   const bool paid = options_.limiter.take_retry(now);
   const double ago = std::chrono::duration<double>(now - failure->at).count();
@@ -110,12 +118,12 @@ std::optional<Error> Model::Core::recognise_outer_retry(Call& call) {
       "retried multiplies the attempts",
       ago, failure->attempts);
   notify(call, [&] { return Warning{.text = what + "; it is charged to the same retry budget"}; });
-  if (paid) return std::nullopt;
-  return Error{.code = ErrorCode::rate_limited,
-               .message = what +
-                          ", and the retry budget of this quota is used up. Leave retrying to the "
-                          "model (retry.max_attempts), or wait",
-               .retry_after = std::chrono::seconds(10)};
+  if (paid) return nullptr;
+  return std::make_unique<Error>(Error{
+      .code = ErrorCode::rate_limited,
+      .message = what + ", and the retry budget of this quota is used up. Leave retrying to the "
+                        "model (retry.max_attempts), or wait",
+      .retry_after = std::chrono::seconds(10)});
 }
 
 std::optional<Error> Model::Core::reserve(const Call& call, Attempt& attempt) const {
@@ -180,15 +188,13 @@ ProviderOutcome Model::Core::send(Call& call, Attempt& attempt) {
   if (call.request.streamed()) {
     request.on_delta = [&](std::string_view text) { give_text(call, text); };
   }
-  ProviderOutcome outcome{.reached = Reached::sent};
   try {
     return provider_->send(request, call.context);
   } catch (const std::exception& thrown) {
-    outcome.reply = fail(ErrorCode::internal, fmt::format("the provider threw: {}", thrown.what()));
+    return failed_send(thrown.what());
   } catch (...) {
-    outcome.reply = fail(ErrorCode::internal, "the provider threw something that is no exception");
+    return failed_send("something that is no exception");
   }
-  return outcome;
 }
 
 void Model::Core::settle(Call& call, Attempt& attempt, ProviderOutcome& outcome) {
@@ -277,7 +283,7 @@ std::optional<Duration> Model::Core::delay_before_retry(Call& call, const Attemp
 // --- What the steps are made of
 
 /// The call ends without (another) request: that, too, leaves a record.
-tl::unexpected<Error> Model::Core::refuse(Call& call, Error error) {
+Result<ModelReply> Model::Core::refuse(Call& call, Error&& error) {
   if (call.last_error) {
     error.message += fmt::format("; the attempt before failed: {}", to_string(*call.last_error));
   }

@@ -49,7 +49,8 @@ class Model::Core {
   [[nodiscard]] Result<ModelReply> answer_from(ReplyCache& cache, Call& call);
   [[nodiscard]] Result<ModelReply> ask(Call& call);
   [[nodiscard]] Result<ModelReply> attempts(Call& call);
-  [[nodiscard]] std::optional<Error> recognise_outer_retry(Call& call);
+  /// Null: it is none, or may be made.
+  [[nodiscard]] std::unique_ptr<Error> recognise_outer_retry(Call& call);
   void replay(Call& call, const ModelEffect& effect);
   [[nodiscard]] std::string digest(const Call& call) const;
 
@@ -62,7 +63,7 @@ class Model::Core {
   [[nodiscard]] std::optional<Duration> delay_before_retry(Call& call, const Attempt& attempt,
                                                            ProviderOutcome& outcome);
 
-  [[nodiscard]] tl::unexpected<Error> refuse(Call& call, Error error);
+  [[nodiscard]] Result<ModelReply> refuse(Call& call, Error&& error);
   [[nodiscard]] Usage usage_of(const Call& call, const Attempt& attempt,
                                const ProviderOutcome& outcome) const;
   [[nodiscard]] std::int64_t micros_of(const Usage& usage) const;

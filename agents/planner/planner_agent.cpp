@@ -16,6 +16,7 @@
 #include <set>
 #include <stdexcept>
 
+#include <moderato/agents/cut_by_budget.hpp>
 #include <moderato/agents/group/group_state.hpp>
 #include <moderato/agents/planner/ledger.hpp>
 #include <moderato/agents/prompt.hpp>
@@ -129,20 +130,12 @@ class PlannerRun {
       request.sampling.response_format = nullptr;
       reply = planner_.options.model.complete(request, context);
     }
-    if (reply && what == Asked::ledger && cut_by_budget(request, *reply, context)) {
-      reply = fail(ErrorCode::budget_exhausted,
-                   fmt::format("the budget cut the ledger off after {} tokens; {} are left",
-                               reply->usage.output, context.budget->left()));
+    if (reply && what == Asked::ledger &&
+        cut_by_budget(planner_.options.model, request, *reply, context)) {
+      reply = budget_cut("the ledger", *reply, context);
     }
     if (!reply) return tl::unexpected<Stop>(stop_from(std::move(reply).error(), name));
     return reply->message.text();
-  }
-
-  // Then to ask again would only use up the rest: a ledger that is cut off cannot be read.
-  bool cut_by_budget(const ModelRequest& request, const ModelReply& reply,
-                     const CallContext& context) const {
-    return context.budget && reply.finish_reason == "length" &&
-           reply.usage.output < planner_.options.model.output_cap(request);
   }
 
   MessageList seen_by_planner() const {

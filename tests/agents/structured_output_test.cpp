@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <moderato/agents/structured_output.hpp>
+#include <moderato/llm/providers/simulated.hpp>
 
 #include "scene.hpp"
 
@@ -134,4 +135,17 @@ TEST_CASE("a value is read from a text that holds it") {
   CHECK(read_as<Verdict>(std::string("I think ") + good + ".")->score == 7);
   CHECK_FALSE(read_as<Verdict>("nothing").has_value());
   CHECK_FALSE(read_as<Verdict>(R"({"approved": true, "score": 11})").has_value());
+}
+
+TEST_CASE("an answer that the budget cut off is not asked for again") {
+  Simulation world;
+  const SimulatedProvider provider;
+  const Model model = world.model(provider.provider("tokens-5000"), {.limiter = unlimited()});
+  CallContext context;
+  context.budget = TokenBudget::make({.total = 1200});
+  const auto verdict = ask_for<Verdict>(model, question(), {}, context);
+  REQUIRE_FALSE(verdict.has_value());
+  CHECK(verdict.error().code == ErrorCode::budget_exhausted);
+  CHECK(verdict.error().message.starts_with("the budget cut the answer off after "));
+  CHECK(provider.stats().successes == 1);
 }

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <atomic>
 #include <benchmarks/process_figures.hpp>
+#include <filesystem>
 #include <map>
 #include <moderato/moderato.hpp>
 #include <mutex>
@@ -27,6 +28,8 @@ struct Options {
   std::int64_t rpm = 0;
   std::int64_t tpm = 0;
   int max_retries = -1;
+  int redis_port = 6379;
+  std::string run_id = "contender";
 };
 
 Options read_options(int argc, char** argv) {
@@ -39,10 +42,13 @@ Options read_options(int argc, char** argv) {
   app.add_option("--model", options.model, "The provider's script, e.g. pingpong-10");
   app.add_option("--chats", options.chats)->check(CLI::PositiveNumber);
   app.add_option("--turns", options.turns)->check(CLI::PositiveNumber);
-  app.add_option("--limiter", options.limiter)->check(CLI::IsMember({"default", "none"}));
+  app.add_option("--limiter", options.limiter)
+      ->check(CLI::IsMember({"default", "none", "shared_host", "redis"}));
   app.add_option("--rpm", options.rpm);
   app.add_option("--tpm", options.tpm);
   app.add_option("--max-retries", options.max_retries);
+  app.add_option("--redis-port", options.redis_port, "A Redis on 127.0.0.1");
+  app.add_option("--run-id", options.run_id, "Names the quota that several contenders share");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -53,8 +59,18 @@ Options read_options(int argc, char** argv) {
 
 Limiter limiter_of(const Options& options) {
   if (options.limiter == "none") return unlimited();
+  const QuotaOptions told{.requests_per_minute = options.rpm, .tokens_per_minute = options.tpm};
+  if (options.limiter == "shared_host") {
+    const auto folder = std::filesystem::temp_directory_path();
+    return shared_host(folder / fmt::format("moderato_{}.quota", options.run_id), told);
+  }
+  if (options.limiter == "redis") {
+    return redis(
+        {.url = fmt::format("redis://127.0.0.1:{}", options.redis_port), .name = options.run_id},
+        told);
+  }
   if (options.rpm == 0 && options.tpm == 0) return adaptive();
-  return quota({.requests_per_minute = options.rpm, .tokens_per_minute = options.tpm});
+  return quota(told);
 }
 
 /// What came of all chats.

@@ -11,6 +11,7 @@
 #include <fstream>
 #include <map>
 #include <moderato/moderato.hpp>
+#include <set>
 
 using namespace moderato;
 
@@ -89,9 +90,82 @@ ChatResult sequence(const Scene& scene) {
   return assistant(scene, "critic").initiate_chat(writer, "Second.", second);
 }
 
+ChatResult group(const Scene& scene) {
+  const GroupChatManager manager(
+      {.group_chat = {.agents = {assistant(scene, "writer"), assistant(scene, "critic"),
+                                 assistant(scene, "editor")},
+                      .max_round = 5,
+                      .speaker_selection_method = SpeakerSelectionMethod::round_robin},
+       .name = "group"});
+  return quiet_user().initiate_chat(manager, "Begin.", {.max_turns = 1, .session = &scene.session});
+}
+
+ChatResult nested(const Scene& scene) {
+  const ConversableAgent front(
+      {.name = "front",
+       .human_input_mode = HumanInputMode::never,
+       .replies = {
+           nested_chats({{.recipient = assistant(scene, "writer"), .options = {.max_turns = 1}},
+                         {.recipient = assistant(scene, "critic"),
+                          .options = {.max_turns = 1, .summary_method = reflection_with_llm()}}},
+                        "user")}});
+  return quiet_user().initiate_chat(front, "Begin.", {.max_turns = 2, .session = &scene.session});
+}
+
+// Two agents at the same time, each in a session of its own.
+ChatResult graph(const Scene& scene) {
+  const GraphAgent team({.name = "team",
+                         .agents = {assistant(scene, "planner"), assistant(scene, "writer"),
+                                    assistant(scene, "critic"), assistant(scene, "editor")},
+                         .edges = {{"planner", "writer"},
+                                   {"planner", "critic"},
+                                   {"writer", "editor"},
+                                   {"critic", "editor"}},
+                         .joins = {{"editor", Join::all}}});
+  return quiet_user().initiate_chat(team, "Begin.", {.max_turns = 1, .session = &scene.session});
+}
+
+ChatResult handoff(const Scene& scene) {
+  const Tool hand_over = tool(
+      "hand_over", "hands over to who knows",
+      [&scene](const std::string&, bool) {
+        return scene.note("handoff"), Handoff{.handoff_to = "expert", .message = "Help."};
+      },
+      arg("city"), arg("celsius"), ToolOptions{.idempotent = true});
+  const GroupChatManager desk({.group_chat = {.agents = {assistant(scene, "clerk", {hand_over}),
+                                                         assistant(scene, "expert")},
+                                              .max_round = 6,
+                                              .speaker_selection_method = ByHandoff{}},
+                               .name = "desk"});
+  return quiet_user().initiate_chat(desk, "What is the weather?",
+                                    {.max_turns = 1, .session = &scene.session});
+}
+
 const std::map<std::string, ChatResult (*)(const Scene&)> patterns{
     {"two_agents", two_agents}, {"summary", summary}, {"budget", budget},    {"tools", tools},
-    {"letter", letter},         {"human", human},     {"sequence", sequence}};
+    {"letter", letter},         {"human", human},     {"group", group},      {"nested", nested},
+    {"graph", graph},           {"handoff", handoff}, {"sequence", sequence}};
+
+/// Model calls that were under way when the run was interrupted: in it, and in the sessions that it
+/// had opened for work beside it.
+int calls_under_way(SqliteJournal& journal) {
+  int calls = 0;
+  const auto runs = journal.runs().value();
+  for (const RunInfo& run : runs) {
+    std::set<std::uint64_t> open;
+    const auto effects = journal.read(run.id).value();
+    for (const EffectRecord& effect : effects) {
+      if (effect.kind != EffectKind::model_reply) continue;
+      if (effect.phase == EffectRecord::Phase::started) {
+        open.insert(effect.step);
+      } else {
+        open.erase(effect.step);
+      }
+    }
+    calls += static_cast<int>(open.size());
+  }
+  return calls;
+}
 
 [[noreturn]] void die() {
   ::raise(SIGKILL);
@@ -126,18 +200,15 @@ int run(int argc, char** argv) {
   const auto journal = open(argv[3], killed ? std::strtoull(argv[5], nullptr, 10) : 0,
                             killed && std::string(argv[6]) == "after");
   Runtime runtime({.ledger = journal->ledger()});
+  const bool calls_tools = pattern == "tools" || pattern == "letter" || pattern == "handoff";
   const Model model = runtime.model(
-      openai({.model = pattern == "tools" || pattern == "letter" ? "weather" : "pingpong-100",
-              .base_url = argv[2]}),
+      openai({.model = calls_tools ? "weather" : "pingpong-100", .base_url = argv[2]}),
       {.limiter = unlimited()});
+  const int repeated = calls_under_way(*journal);
   Session session(runtime, {.id = "run",
                             .observer = journal->observer(),
                             .journal = journal,
                             .journal_mode = JournalMode::resume});
-  int repeated = 0;
-  for (const EffectRecord& effect : session.effects().interrupted()) {
-    repeated += effect.kind == EffectKind::model_reply ? 1 : 0;
-  }
   fmt::print("{}\n", dump_json({{"repeated", repeated}}));
   std::fflush(stdout);
   const ChatResult chat = patterns.at(pattern)({session, model, argv[4]});

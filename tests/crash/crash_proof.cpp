@@ -25,7 +25,8 @@ using namespace std::chrono_literals;
 namespace {
 
 const std::vector<std::string> all_patterns{"two_agents", "summary", "budget",  "tools",
-                                            "letter",     "human",   "sequence"};
+                                            "letter",     "human",   "group",   "nested",
+                                            "graph",      "handoff", "sequence"};
 
 struct Ended {
   int status = 0;
@@ -171,7 +172,7 @@ struct Proof {
     auto journal = SqliteJournal::open({.path = (folder / "j.db").string(), .read_only = true});
     check(journal.has_value(), "the journal cannot be read");
     if (!journal) return;
-    const auto calls = (*journal)->calls("run");
+    const auto calls = (*journal)->calls();
     check(calls && static_cast<std::int64_t>(calls->size()) >= paid, "the ledger has a gap");
   }
 

@@ -117,6 +117,16 @@ TEST_CASE("a request that differs from the recorded one is a mismatch") {
   CHECK(untouched.sent().empty());
 }
 
+TEST_CASE("a mismatch shows both sides in words") {
+  const auto journal = std::make_shared<MemoryJournal>();
+  const Run recorded(journal, JournalMode::record, flaky());
+  const Run replayed(journal, JournalMode::replay, flaky(), question("something else"));
+  REQUIRE(!replayed.replies[0]);
+  const std::string& words = replayed.replies[0].error().message;
+  CHECK(words.find("1 message, the last from user: one), now") != std::string::npos);
+  CHECK(words.find("1 message, the last from user: something else)") != std::string::npos);
+}
+
 TEST_CASE("what a journal keeps of a call comes back as it was") {
   ModelEffect effect;
   effect.spent = {.calls = 1,
