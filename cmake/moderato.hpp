@@ -32,6 +32,7 @@
 #include <moderato/core/version.hpp>
 #include <moderato/llm/cache/reply_cache.hpp>
 #include <moderato/llm/limiter/backends/redis.hpp>
+#include <moderato/llm/limiter/backends/shadow.hpp>
 #include <moderato/llm/limiter/backends/shared_host.hpp>
 #include <moderato/llm/limiter/limiter.hpp>
 #include <moderato/llm/model.hpp>
