@@ -15,6 +15,7 @@
 #include "replay_command.hpp"
 #include "report_command.hpp"
 #include "resume_command.hpp"
+#include "workflow_commands.hpp"
 
 int main(int argc, char** argv) {
   CLI::App program("Conversations of agents that end, keep their budget and never meet a 429.",
@@ -31,6 +32,8 @@ int main(int argc, char** argv) {
       {"doctor", moderato::add_doctor_command(program)},
       {"report", moderato::add_report_command(program)},
       {"replay", moderato::add_replay_command(program)},
+      {"run", moderato::add_run_command(program)},
+      {"check", moderato::add_check_command(program)},
   };
   try {
     program.parse(argc, argv);

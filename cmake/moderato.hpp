@@ -21,6 +21,7 @@
 #include <moderato/agents/transforms/history_limiter.hpp>
 #include <moderato/agents/transforms/token_limiter.hpp>
 #include <moderato/agents/user_proxy_agent.hpp>
+#include <moderato/agents/workflow/workflow.hpp>
 #include <moderato/core/console_printer.hpp>
 #include <moderato/core/doctor/diagnosis.hpp>
 #include <moderato/core/effect.hpp>
@@ -31,6 +32,7 @@
 #include <moderato/core/simulation.hpp>
 #include <moderato/core/version.hpp>
 #include <moderato/llm/cache/reply_cache.hpp>
+#include <moderato/llm/described_model.hpp>
 #include <moderato/llm/limiter/backends/redis.hpp>
 #include <moderato/llm/limiter/backends/shadow.hpp>
 #include <moderato/llm/limiter/backends/shared_host.hpp>

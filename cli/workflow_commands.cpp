@@ -1,0 +1,196 @@
+#include "workflow_commands.hpp"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <memory>
+#include <moderato/moderato.hpp>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "interrupts.hpp"
+#include "provider_server.hpp"
+#include "run_journal.hpp"
+
+namespace moderato {
+namespace {
+
+struct RunFlags {
+  std::string file;
+  std::string message;
+  bool simulate = false;
+  std::string script;
+  std::string journal;
+  std::string run;
+  std::string resume;
+  bool stream = true;
+  bool json = false;
+  std::string colour = "auto";
+};
+
+std::string text_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw std::runtime_error(path + " cannot be read");
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+/// Prints what is wrong with a file, as compilers do.
+void print_problems(const std::string& path, const std::vector<WorkflowProblem>& problems) {
+  for (const WorkflowProblem& problem : problems) {
+    fmt::print(stderr, "{}:{}:{}: {}\n", path, problem.line, problem.column, problem.text);
+  }
+}
+
+std::unique_ptr<ProviderServer> simulated_provider(const RunFlags& flags) {
+  if (!flags.simulate && flags.script.empty()) return nullptr;
+  ProviderServerOptions options;
+  if (!flags.script.empty()) {
+    auto script = SimulatedScript::from_json(text_of(flags.script), flags.script);
+    if (!script) throw std::runtime_error(script.error().message);
+    options.engine.script = std::move(*script);
+  }
+  return std::make_unique<ProviderServer>(options);
+}
+
+Secret key_in_environment(const std::string& variable) {
+  const char* value = std::getenv(variable.c_str());
+  if (value == nullptr || *value == '\0') {
+    throw std::runtime_error(
+        fmt::format("the environment has no ${}, where the file says that a key is "
+                    "(--simulate runs without)",
+                    variable));
+  }
+  return Secret(value);
+}
+
+Observer printer(const RunFlags& flags) {
+  if (flags.json) return json_lines(std::cout);
+  const Colour colour = flags.colour == "always"  ? Colour::always
+                        : flags.colour == "never" ? Colour::never
+                                                  : Colour::automatic;
+  return console_printer(stdout, {.colour = colour});
+}
+
+WorkflowOptions options_of(const RunFlags& flags, const ProviderServer* simulated,
+                           const Interrupts& interrupts) {
+  WorkflowOptions options{.message = flags.message,
+                          .observer = printer(flags),
+                          .stop = interrupts.token(),
+                          .stream = flags.stream};
+  if (simulated != nullptr) {
+    options.provider = [simulated](OpenAIOptions model) {
+      model.base_url = simulated->base_url();
+      return openai(std::move(model));
+    };
+  } else {
+    options.key = key_in_environment;
+    options.provider = [](OpenAIOptions model) {
+      model.proxy = "environment";
+      return openai(std::move(model));
+    };
+  }
+  return options;
+}
+
+/// A session with a journal, if one was asked for.
+std::unique_ptr<Session> recorded_session(const RunFlags& flags, Runtime& runtime,
+                                          const std::shared_ptr<SqliteJournal>& journal) {
+  if (!journal) return nullptr;
+  const bool resumed = !flags.resume.empty();
+  SessionOptions options{.id = resumed ? flags.resume : flags.run,
+                         .observer = journal->observer(),
+                         .journal = journal,
+                         .journal_mode = resumed ? JournalMode::resume : JournalMode::record};
+  auto session = std::make_unique<Session>(runtime, std::move(options));
+  if (!resumed) {
+    fmt::print(stderr,
+               "run {0}; if it is interrupted: moderato run {1} --journal {2} --resume {0}\n",
+               session->id(), flags.file, flags.journal);
+  }
+  return session;
+}
+
+int run_workflow(const RunFlags& flags) {
+  const auto workflow = Workflow::parse(text_of(flags.file));
+  if (!workflow) {
+    print_problems(flags.file, workflow.error());
+    return 1;
+  }
+  const Interrupts interrupts;
+  const auto simulated = simulated_provider(flags);
+  const auto journal = flags.journal.empty() ? nullptr : open_journal(flags.journal, true);
+  Runtime runtime({.ledger = journal ? journal->ledger() : nullptr});
+  const auto session = recorded_session(flags, runtime, journal);
+  WorkflowOptions options = options_of(flags, simulated.get(), interrupts);
+  options.session = session.get();
+  const auto result = workflow->run(runtime, options);
+  if (!result) throw std::runtime_error(result.error().message);
+  if (journal) {
+    if (auto kept = journal->flush(); !kept) throw std::runtime_error(kept.error().message);
+  }
+  std::fflush(stdout);
+  bool failed = false;
+  for (const ChatResult& chat : result->chats) failed = failed || chat.stop.error.has_value();
+  fmt::print(flags.json ? stderr : stdout, "{}: {} chat{}, {} calls, {} tokens{}\n",
+             workflow->name(), result->chats.size(), result->chats.size() == 1 ? "" : "s",
+             result->calls, result->usage.total(),
+             result->cost > 0 ? fmt::format(", cost {:.6f}", result->cost) : "");
+  if (interrupts.happened()) return 130;
+  return failed || result->stop.error ? 1 : 0;
+}
+
+int check_workflows(const std::vector<std::string>& files) {
+  bool wrong = false;
+  for (const std::string& file : files) {
+    const auto workflow = Workflow::parse(text_of(file));
+    if (workflow) {
+      fmt::print("{}: good\n", file);
+    } else {
+      print_problems(file, workflow.error());
+      wrong = true;
+    }
+  }
+  return wrong ? 1 : 0;
+}
+
+}  // namespace
+
+std::function<int()> add_run_command(CLI::App& program) {
+  const auto flags = std::make_shared<RunFlags>();
+  CLI::App* app = program.add_subcommand("run", "Runs a workflow that a file describes");
+  app->add_option("file", flags->file, "The workflow, a JSON file")->required();
+  app->add_option("--message", flags->message, "The first message, in place of the file's");
+  app->add_flag("--simulate", flags->simulate, "All models are the embedded simulated provider");
+  app->add_option("--script", flags->script,
+                  "JSON file with what the simulated provider says (implies --simulate)");
+  CLI::Option* journal =
+      app->add_option("--journal", flags->journal, "Record the run in this file");
+  app->add_option("--run", flags->run, "Name of the run in the journal")->needs(journal);
+  app->add_option("--resume", flags->resume, "Go on with this run of the journal")->needs(journal);
+  app->add_flag("--stream,!--no-stream", flags->stream, "Show replies as they are made");
+  app->add_flag("--json", flags->json, "Print events as JSON lines, and the summary on stderr");
+  app->add_option("--colour", flags->colour, "Colours")
+      ->check(CLI::IsMember({"auto", "always", "never"}));
+  app->footer(
+      "Keys are in the environment variables that the file names. A file that names tools needs a\n"
+      "program of yours that offers them: see docs/workflows.md.\n"
+      "Exit codes: 0 it ended as planned, 1 a failure or a file with mistakes, 2 wrong flags,\n"
+      "130 interrupted.");
+  return [flags] { return run_workflow(*flags); };
+}
+
+std::function<int()> add_check_command(CLI::App& program) {
+  const auto files = std::make_shared<std::vector<std::string>>();
+  CLI::App* app = program.add_subcommand("check", "Finds all mistakes in workflow files");
+  app->add_option("files", *files, "Workflows, JSON files")->required();
+  app->footer(
+      "Each mistake is printed as FILE:LINE:COLUMN: what is wrong, and what was probably meant.\n"
+      "Nothing is sent. Exit codes: 0 no mistakes, 1 mistakes or a file that cannot be read.");
+  return [files] { return check_workflows(*files); };
+}
+
+}  // namespace moderato
