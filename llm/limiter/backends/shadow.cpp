@@ -1,74 +1,116 @@
 #include <moderato/llm/limiter/backends/shadow.hpp>
 
-#include <mutex>
-#include <unordered_map>
-#include <variant>
+#include <fmt/format.h>
 
-#include <moderato/llm/limiter/backends/in_process.hpp>
+#include <algorithm>
+#include <mutex>
+
+#include <moderato/llm/limiter/limiter_backend.hpp>
+#include <moderato/llm/limiter/quota_key.hpp>
 #include <moderato/llm/limiter/quota_rules.hpp>
 
-namespace moderato {
+// The key of a quota can be asked to commit ahead: it charges a call now and says when the call may
+// leave. With a horizon that is never reached this is the whole shadow: each call is charged in the
+// order of its coming, the answer is how long it would have stood in the queue, and the call goes.
 
-struct ShadowBackend::State {
-  explicit State(const QuotaRules& rules) : key(std::make_shared<InProcessBackend>(rules)) {}
-  std::shared_ptr<InProcessBackend> key;
-  std::mutex mutex;
-  ShadowReport report;
-  std::unordered_map<std::uint64_t, Granted> charged;  ///< By our id; what the key granted.
+namespace moderato {
+namespace {
+
+constexpr Duration horizon = std::chrono::hours(24 * 365);
+
+class ShadowBackend final : public LimiterBackend {
+ public:
+  ShadowBackend(const QuotaRules& rules, ShadowOptions options)
+      : options_(std::move(options)), key_(rules) {}
+
+  Admission try_acquire(Instant now, const Ask& ask, const Ticket& ticket,
+                        const NextInLine*) override {
+    ShadowVerdict verdict{.ask = ask};
+    Granted granted{.at = now};
+    {
+      const std::scoped_lock lock(mutex_);
+      ++report_.calls;
+      const Admission admission = key_.try_acquire(now, ask, {}, ticket.retry, horizon);
+      if (const auto* grant = std::get_if<Granted>(&admission)) {
+        granted = *grant;
+        granted.at = now;
+        granted.start = {};
+        if (grant->start > now) {
+          verdict.wait = grant->start - now;
+          verdict.reason = "rate";
+        }
+      } else if (const auto* wait = std::get_if<MustWait>(&admission)) {
+        verdict.reason = wait->reason;
+        if (wait->until > now && wait->until != Instant::max()) verdict.wait = wait->until - now;
+      } else {
+        verdict.refused = true;
+        verdict.reason = std::get<Refused>(admission).error.message;
+      }
+      count(verdict);
+    }
+    if (!verdict.reason.empty() && options_.on_verdict) options_.on_verdict(verdict);
+    return granted;
+  }
+
+  void withdraw(Instant, std::uint64_t) override {}
+  std::optional<KeyChange> settle(Instant now, const Granted& grant, const Ask& ask,
+                                  const Outcome& outcome) override {
+    if (grant.id == 0) return std::nullopt;  // was charged nowhere
+    const std::scoped_lock lock(mutex_);
+    return key_.settle(now, grant, ask, outcome);
+  }
+  bool take_retry(Instant now) override {
+    const std::scoped_lock lock(mutex_);
+    return key_.take_retry(now);
+  }
+  [[nodiscard]] WaitEstimate expected_wait(Instant, const Ask&, const QueuedAhead&) const override {
+    return {};
+  }
+  [[nodiscard]] KeySnapshot snapshot(Instant now) const override {
+    const std::scoped_lock lock(mutex_);
+    return key_.snapshot(now);
+  }
+  [[nodiscard]] std::string describe() const override {
+    const std::scoped_lock lock(mutex_);
+    return fmt::format(
+        "shadow of {}; of {} calls {} would have waited ({:.1f} s at most), {} would have been "
+        "refused",
+        key_.describe(), report_.calls, report_.would_wait,
+        std::chrono::duration<double>(report_.longest_wait).count(), report_.would_be_refused);
+  }
+  [[nodiscard]] ShadowReport report() const {
+    const std::scoped_lock lock(mutex_);
+    return report_;
+  }
+
+ private:
+  void count(const ShadowVerdict& verdict) {
+    if (verdict.refused) {
+      ++report_.would_be_refused;
+    } else if (!verdict.reason.empty()) {
+      ++report_.would_wait;
+      report_.longest_wait = std::max(report_.longest_wait, verdict.wait);
+      report_.waits += verdict.wait;
+    }
+  }
+
+  const ShadowOptions options_;
+  mutable std::mutex mutex_;
+  QuotaKey key_;
+  ShadowReport report_;
 };
 
-ShadowBackend::ShadowBackend(const QuotaOptions& options)
-    : state_(std::make_unique<State>(rules_of(options))) {}
-ShadowBackend::~ShadowBackend() = default;
+}  // namespace
 
-ShadowReport ShadowBackend::report() const {
-  const std::scoped_lock lock(state_->mutex);
-  return state_->report;
+ShadowLimiter shadow_with_report(QuotaOptions options, ShadowOptions shadow) {
+  const auto backend = std::make_shared<ShadowBackend>(rules_of(options), std::move(shadow));
+  return {.limiter = limiter_over(backend, {.max_queue = 0},
+                                  options.name.empty() ? "shadow" : options.name),
+          .report = [backend] { return backend->report(); }};
 }
 
-Admission ShadowBackend::try_acquire(Instant now, const Ask& ask, const Ticket& ticket,
-                                     const NextInLine* next) {
-  const Admission answer = state_->key->try_acquire(now, ask, ticket, next);
-  const std::scoped_lock lock(state_->mutex);
-  ShadowReport& report = state_->report;
-  const std::uint64_t id = ++report.calls;
-  if (const auto* granted = std::get_if<Granted>(&answer)) {
-    if (granted->start > now) ++report.would_wait;
-    state_->charged.emplace(id, *granted);
-  } else if (std::holds_alternative<MustWait>(answer)) {
-    ++report.would_wait;
-  } else {
-    ++report.would_refuse;
-  }
-  return Granted{.id = id, .at = now};
-}
-
-std::optional<KeyChange> ShadowBackend::settle(Instant now, const Granted& grant, const Ask& ask,
-                                               const Outcome& outcome) {
-  Granted charged;
-  {
-    const std::scoped_lock lock(state_->mutex);
-    const auto found = state_->charged.find(grant.id);
-    if (found == state_->charged.end()) return std::nullopt;
-    charged = found->second;
-    state_->charged.erase(found);
-  }
-  return state_->key->settle(now, charged, ask, outcome);
-}
-
-bool ShadowBackend::take_retry(Instant now) {
-  if (state_->key->take_retry(now)) return true;
-  const std::scoped_lock lock(state_->mutex);
-  ++state_->report.would_deny_retry;
-  return true;
-}
-
-KeySnapshot ShadowBackend::snapshot(Instant now) const {
-  return state_->key->snapshot(now);
-}
-
-std::string ShadowBackend::describe() const {
-  return "shadow of " + state_->key->describe();
+Limiter shadow(QuotaOptions options, ShadowOptions how) {
+  return shadow_with_report(std::move(options), std::move(how)).limiter;
 }
 
 }  // namespace moderato

@@ -1,53 +1,55 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
+#include <functional>
+#include <string>
 
 #include <moderato/llm/limiter/limiter.hpp>
 
 namespace moderato {
 
-/// What a quota would have done to the calls that a shadow let through.
+/// What a quota would have done with a call that went at once.
+struct ShadowVerdict {
+  Ask ask{};
+  /// How long it would have waited; for a `refused` call 0. Where only an ending call or the end of
+  /// a pause makes room, that is not known, and it is 0 with a `reason`.
+  Duration wait{};
+  std::string reason{};  ///< Why it would have waited or been refused; empty: it would not.
+  bool refused = false;
+};
+
+/// Of all calls so far.
 struct ShadowReport {
   std::uint64_t calls = 0;
   std::uint64_t would_wait = 0;
-  std::uint64_t would_refuse = 0;
-  std::uint64_t would_deny_retry = 0;  ///< Retries beyond the quota's retry budget.
+  std::uint64_t would_be_refused = 0;
+  Duration longest_wait{};
+  Duration waits{};  ///< Sum.
 };
 
-/// A quota that is evaluated and never enforced: to try numbers on live traffic.
-///
-///   const auto tried = std::make_shared<ShadowBackend>(QuotaOptions{.requests_per_minute = 60});
-///   … .limiter = limiter_over(tried, {}, "tried")          tried->report().would_wait
-///
-/// A call that does not fit goes at once, is counted, and is not charged: the quota stays as it
-/// would be had the call not been made. In this process only. Thread safe. The constructor throws
-/// std::invalid_argument for a quota that makes no sense.
-class ShadowBackend final : public LimiterBackend {
- public:
-  explicit ShadowBackend(const QuotaOptions& options);
-  ~ShadowBackend() override;
-  ShadowBackend(const ShadowBackend&) = delete;
-  ShadowBackend& operator=(const ShadowBackend&) = delete;
-
-  [[nodiscard]] ShadowReport report() const;
-
-  Admission try_acquire(Instant now, const Ask& ask, const Ticket& ticket,
-                        const NextInLine* next) override;
-  void withdraw(Instant, std::uint64_t) override {}
-  std::optional<KeyChange> settle(Instant now, const Granted& grant, const Ask& ask,
-                                  const Outcome& outcome) override;
-  /// Always true.
-  [[nodiscard]] bool take_retry(Instant now) override;
-  [[nodiscard]] WaitEstimate expected_wait(Instant, const Ask&, const QueuedAhead&) const override {
-    return {};
-  }
-  [[nodiscard]] KeySnapshot snapshot(Instant now) const override;
-  [[nodiscard]] std::string describe() const override;
-
- private:
-  struct State;
-  std::unique_ptr<State> state_;
+struct ShadowOptions {
+  /// Told of each call that would have waited or been refused; on the caller's thread, briefly.
+  std::function<void(const ShadowVerdict&)> on_verdict{};
 };
+
+/// A quota that is evaluated and never enforced: every call goes at once, as with unlimited(), and
+/// what quota(options) would have done is counted. For trying a limit on a running service before
+/// it is meant:
+///
+///   .limiter = shadow({.requests_per_minute = 600})
+///
+/// Calls are taken in the order in which they come, as if each had waited behind those before it;
+/// what they really used settles the levels. Fairness between tenants, deadlines and the bounds of
+/// the queue are not played. `describe()` has the counts in words. Thread safe.
+///
+/// Throws std::invalid_argument for a quota that makes no sense.
+[[nodiscard]] Limiter shadow(QuotaOptions options, ShadowOptions shadow = {});
+
+/// The same, with the counts at hand.
+struct ShadowLimiter {
+  Limiter limiter{};
+  std::function<ShadowReport()> report{};
+};
+[[nodiscard]] ShadowLimiter shadow_with_report(QuotaOptions options, ShadowOptions shadow = {});
 
 }  // namespace moderato
