@@ -27,6 +27,7 @@
 #include <moderato/core/effect.hpp>
 #include <moderato/core/journal/sqlite_journal.hpp>
 #include <moderato/core/ledger_totals.hpp>
+#include <moderato/core/prometheus.hpp>
 #include <moderato/core/redacted_observer.hpp>
 #include <moderato/core/runtime.hpp>
 #include <moderato/core/session.hpp>
