@@ -45,4 +45,5 @@
 #include <moderato/llm/providers/pool.hpp>
 #include <moderato/llm/providers/scripted.hpp>
 #include <moderato/llm/providers/simulated.hpp>
+#include <moderato/llm/telemetry/otlp_exporter.hpp>
 #include <moderato/termination/condition.hpp>
