@@ -61,7 +61,8 @@ class ShadowBackend final : public LimiterBackend {
   }
   bool take_retry(Instant now) override {
     const std::scoped_lock lock(mutex_);
-    return key_.take_retry(now);
+    if (!key_.take_retry(now)) ++report_.retries_beyond_budget;
+    return true;
   }
   [[nodiscard]] WaitEstimate expected_wait(Instant, const Ask&, const QueuedAhead&) const override {
     return {};

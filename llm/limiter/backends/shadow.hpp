@@ -23,6 +23,7 @@ struct ShadowReport {
   std::uint64_t calls = 0;
   std::uint64_t would_wait = 0;
   std::uint64_t would_be_refused = 0;
+  std::uint64_t retries_beyond_budget = 0;  ///< That the retry budget would not have paid for.
   Duration longest_wait{};
   Duration waits{};  ///< Sum.
 };

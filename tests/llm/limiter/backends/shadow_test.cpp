@@ -80,6 +80,13 @@ TEST_CASE("a call that never fits would have been refused, and goes") {
   CHECK(shadow.report().would_be_refused == 1);
 }
 
+TEST_CASE("a shadow lets retries go that the retry budget would not pay for") {
+  Simulation world;
+  ShadowLimiter shadow = shadow_with_report(sixty_a_minute());
+  for (int i = 0; i < 50; ++i) CHECK(shadow.limiter.take_retry(world.clock().now()));
+  CHECK(shadow.report().retries_beyond_budget > 0);
+}
+
 TEST_CASE("a shadow counts slots that would have been full") {
   Simulation world;
   ShadowLimiter shadow = shadow_with_report({.max_in_flight = 1});
