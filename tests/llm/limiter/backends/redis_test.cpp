@@ -186,7 +186,32 @@ TEST_CASE("a full memory is an outage, and nothing is granted twice") {
   CHECK(take_all(*a, Instant{1h}) == 1);
 }
 
-TEST_CASE("without Redis a process goes on with nine tenths of its share, then is charged for it") {
+TEST_CASE("what a process spent while Redis was away is charged when it is back") {
+  RedisServer server;
+  QuotaOptions quota = small();
+  quota.requests_per_minute = 6000;
+  const auto a = backend(server, quota, {}, true);
+  const auto b = backend(server, quota, {}, true);
+  const Instant at{1h};
+  CHECK(take_all(*a, at, 1) == 1);
+  CHECK(take_all(*b, at, 1) == 1);
+  server.kill();
+  CHECK(until([&] { return a->snapshot(at).state == "unreachable"; }));
+  CHECK(take_all(*a, at) == 0);
+  const int spent = take_all(*a, at + 1s);
+  CHECK(spent >= 40);  // nine tenths of half of 100 a second
+  server.start();      // empty: it begins with a second of quota
+  int after = 0;
+  CHECK(until([&] {
+    after += take_all(*a, at + 1s);
+    return a->look(at + 1s).has_value();
+  }));
+  after += take_all(*a, at + 1s) + take_all(*b, at + 1s);
+  CHECK(spent + after <= 101);
+  CHECK(spent + after >= 90);  // and what is left can be used
+}
+
+TEST_CASE("without Redis a process goes on with nine tenths of its share, and not for long") {
   RedisServer server;
   QuotaOptions quota = small();
   quota.requests_per_minute = 6000;
