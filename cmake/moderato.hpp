@@ -35,6 +35,7 @@
 #include <moderato/core/version.hpp>
 #include <moderato/llm/cache/reply_cache.hpp>
 #include <moderato/llm/described_model.hpp>
+#include <moderato/llm/limiter/backends/calendar_day.hpp>
 #include <moderato/llm/limiter/backends/redis.hpp>
 #include <moderato/llm/limiter/backends/shadow.hpp>
 #include <moderato/llm/limiter/backends/shared_host.hpp>
