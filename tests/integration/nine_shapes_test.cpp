@@ -3,6 +3,7 @@
 // one run or in many with a save and a load between them.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <functional>
 #include <moderato/llm/providers/simulated.hpp>
 #include <moderato/moderato.hpp>
@@ -230,6 +231,43 @@ TEST_CASE("in every shape a cap holds wherever it lies, and nothing is asked bey
       CHECK(session.options().budget->spent() == world.billed());
       CHECK(session.options().budget->overrun() == 0);
       CHECK(world.provider.stats().requests == chat.calls);
+    }
+  }
+}
+
+TEST_CASE(
+    "in every shape a stop at any step ends it, keeps what was said and leaves nothing behind") {
+  for (const Shape& shape : shapes()) {
+    CAPTURE(shape.name);
+    // Runs it, and asks it to stop at the event of this number.
+    const auto run = [&](World& world, std::int64_t stop_at, std::int64_t& events) {
+      const Cast cast = shape.cast(world);
+      std::stop_source source;
+      Session session(world.runtime, {.budget = TokenBudget::make(1'000'000)});
+      ChatOptions options = options_for(cast, session);
+      options.stop = source.get_token();
+      options.observer = Observer([&](const Event&) {
+        if (++events == stop_at) source.request_stop();
+      });
+      const ChatResult chat = cast.user.initiate_chat(cast.team, "Begin with it.", options);
+      CHECK(session.options().budget->reserved() == 0);
+      CHECK(session.options().budget->spent() >= world.billed());
+      CHECK(world.provider.stats().in_flight == 0);
+      return chat;
+    };
+    World free;
+    std::int64_t all = 0;
+    const ChatResult whole = run(free, 0, all);
+    for (std::int64_t stop_at = 1; stop_at < all; stop_at += std::max<std::int64_t>(1, all / 40)) {
+      CAPTURE(stop_at);
+      World world;
+      std::int64_t events = 0;
+      const ChatResult chat = run(world, stop_at, events);
+      CHECK(chat.transcript.size() <= whole.transcript.size());
+      CHECK(chat.calls <= whole.calls);
+      if (chat.transcript.size() < whole.transcript.size()) {
+        CHECK(chat.stop.reason == StopReason::cancelled);
+      }
     }
   }
 }
