@@ -348,3 +348,34 @@ TEST_CASE("a stream without usage is charged with no less than is billed, and th
     CHECK((chat.stop.reason == StopReason::max_turns) == (cap == 100'000));
   }
 }
+
+TEST_CASE("a stream without usage keeps its cap over runs that are saved and loaded") {
+  constexpr std::int64_t cap = 2'500;
+  const ProviderServer server;
+  Runtime runtime;
+  const Model model = runtime.model(
+      openai({.model = "tokens-20", .base_url = server.base_url(), .stream_usage = false}));
+  const AssistantAgent writer({.name = "writer", .system_message = "Be brief.", .model = model});
+  const UserProxyAgent user = asker();
+  Json saved;
+  std::int64_t runs = 0;
+  for (bool ended = false; !ended && runs < 20; ++runs) {
+    CAPTURE(runs);
+    const auto budget = TokenBudget::make(cap);
+    Session session(runtime, {.id = "s", .budget = budget});
+    if (runs > 0) REQUIRE(load_session(session, saved, {user, writer}));
+    const ChatResult chat =
+        user.initiate_chat(writer, "Begin with it.",
+                           {.max_turns = 2,
+                            .session = &session,
+                            .stream = true,
+                            .repetition = {.report_after = 0, .stop_after = 0}});
+    ended = chat.stop.reason == StopReason::token_budget;
+    const SimulatedStats stats = server.stats();
+    CHECK(budget->spent() >= stats.input_tokens + stats.output_tokens);
+    CHECK(budget->spent() <= cap);
+    saved = parse_json(dump_json(save_session(session).value())).value();
+  }
+  CHECK(runs > 2);
+  CHECK(runs < 20);
+}
