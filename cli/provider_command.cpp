@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <fstream>
@@ -18,6 +19,14 @@ struct ProviderFlags {
   std::uint16_t port = 0;
   std::int64_t rpm = 0;
   std::int64_t tpm = 0;
+  std::int64_t input_tpm = 0;
+  std::int64_t output_tpm = 0;
+  std::int64_t foreign_rpm = 0;
+  std::int64_t foreign_tpm = 0;
+  std::vector<std::string> limit_changes;
+  std::vector<std::string> outages;
+  std::int64_t round_headers = 1;
+  std::string hint = "both";
   std::int64_t max_in_flight = 0;
   std::string evaluator = "minute-bucket";
   bool rejects_charged = false;
@@ -44,15 +53,67 @@ Duration milliseconds(double count) {
   return std::chrono::duration_cast<Duration>(std::chrono::duration<double, std::milli>(count));
 }
 
+/// "30:600" or "30:600:90000" as numbers; at least two.
+Result<std::vector<double>> numbers_in(const std::string& flag, const std::string& text,
+                                       std::size_t most, const char* form) {
+  std::vector<double> numbers;
+  std::istringstream parts(text);
+  for (std::string part; std::getline(parts, part, ':');) {
+    char* end = nullptr;
+    numbers.push_back(std::strtod(part.c_str(), &end));
+    if (part.empty() || *end != '\0' || !(numbers.back() >= 0 && numbers.back() < 1e12)) {
+      numbers.clear();
+      break;
+    }
+  }
+  if (numbers.size() < 2 || numbers.size() > most) {
+    return fail(ErrorCode::configuration, fmt::format("{} {}: the form is {}", flag, text, form));
+  }
+  return numbers;
+}
+
+/// What changes while the provider runs.
+Result<void> add_changes(const ProviderFlags& flags, SimulatedEngineOptions& engine) {
+  for (const std::string& text : flags.limit_changes) {
+    const auto numbers =
+        numbers_in("--limit-change", text, 3, "SECONDS:RPM or SECONDS:RPM:TPM; 0 leaves a limit");
+    if (!numbers) return tl::unexpected<Error>(numbers.error());
+    engine.quota.changes.push_back(
+        {.after = milliseconds((*numbers)[0] * 1000),
+         .requests_per_minute = static_cast<std::int64_t>((*numbers)[1]),
+         .tokens_per_minute =
+             numbers->size() > 2 ? static_cast<std::int64_t>((*numbers)[2]) : std::int64_t{0}});
+  }
+  std::sort(engine.quota.changes.begin(), engine.quota.changes.end(),
+            [](const auto& a, const auto& b) { return a.after < b.after; });
+  for (const std::string& text : flags.outages) {
+    const auto numbers = numbers_in("--outage", text, 2, "FROM:SECONDS");
+    if (!numbers) return tl::unexpected<Error>(numbers.error());
+    engine.outages.push_back(
+        {.after = milliseconds((*numbers)[0] * 1000), .lasts = milliseconds((*numbers)[1] * 1000)});
+  }
+  return {};
+}
+
 Result<ProviderServerOptions> server_options(const ProviderFlags& flags) {
-  ProviderServerOptions options{.port = flags.port,
-                                .packet_for_each_piece = !flags.chunks_together,
-                                .api_key = flags.api_key};
+  ProviderServerOptions options;
+  options.port = flags.port;
+  options.packet_for_each_piece = !flags.chunks_together;
+  options.api_key = flags.api_key;
   options.engine.quota = {.requests_per_minute = flags.rpm,
                           .tokens_per_minute = flags.tpm,
+                          .input_tokens_per_minute = flags.input_tpm,
+                          .output_tokens_per_minute = flags.output_tpm,
                           .max_in_flight = flags.max_in_flight,
                           .evaluator = *quota_evaluator_from_string(flags.evaluator),
-                          .rejects_charged = flags.rejects_charged};
+                          .rejects_charged = flags.rejects_charged,
+                          .foreign_requests_per_minute = flags.foreign_rpm,
+                          .foreign_tokens_per_minute = flags.foreign_tpm,
+                          .round_remaining_tokens = flags.round_headers};
+  options.engine.hint = *hint_form_from_string(flags.hint);
+  if (auto added = add_changes(flags, options.engine); !added) {
+    return tl::unexpected<Error>(added.error());
+  }
   options.engine.latency = {.first_token = milliseconds(flags.first_token_ms),
                             .per_token = milliseconds(flags.per_token_ms),
                             .sigma = flags.latency_sigma};
@@ -111,6 +172,25 @@ std::function<int()> add_provider_command(CLI::App& program) {
       ->check(CLI::NonNegativeNumber);
   app->add_option("--tpm", flags->tpm, "Tokens per minute; 0: no limit")
       ->check(CLI::NonNegativeNumber);
+  app->add_option("--itpm", flags->input_tpm, "Tokens of prompts per minute; 0: no limit")
+      ->check(CLI::NonNegativeNumber);
+  app->add_option("--otpm", flags->output_tpm, "Tokens of max_tokens per minute; 0: no limit")
+      ->check(CLI::NonNegativeNumber);
+  app->add_option("--foreign-rpm", flags->foreign_rpm, "Requests per minute that others take")
+      ->check(CLI::NonNegativeNumber);
+  app->add_option("--foreign-tpm", flags->foreign_tpm, "Tokens per minute that others take")
+      ->check(CLI::NonNegativeNumber);
+  app->add_option("--limit-change", flags->limit_changes,
+                  "SECONDS:RPM[:TPM] after the first request; may be given several times");
+  app->add_option("--outage", flags->outages,
+                  "FROM:SECONDS after the first request: every answer is 503");
+  app->add_option("--hint", flags->hint, "How a 429 says when to come back")
+      ->check(CLI::IsMember({"both", "seconds", "milliseconds", "words"}))
+      ->capture_default_str();
+  app->add_option("--round-headers", flags->round_headers,
+                  "State the tokens that are left in multiples of this")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   app->add_option("--max-in-flight", flags->max_in_flight, "Requests at once; 0: no limit")
       ->check(CLI::NonNegativeNumber);
   app->add_option("--evaluator", flags->evaluator, "How the quota is counted")

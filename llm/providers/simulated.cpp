@@ -151,11 +151,13 @@ class SimulatedDialect final : public Provider {
 SimulatedProvider::SimulatedProvider(SimulatedOptions options)
     : engine_(std::make_shared<SimulatedEngine>(
           SimulatedEngineOptions{.script = std::move(options.script),
-                                 .quota = options.quota,
+                                 .quota = std::move(options.quota),
                                  .latency = options.latency,
                                  .faults = std::move(options.faults),
                                  .seed = options.seed,
-                                 .rate_limit_headers = options.rate_limit_headers})),
+                                 .rate_limit_headers = options.rate_limit_headers,
+                                 .hint = options.hint,
+                                 .outages = std::move(options.outages)})),
       model_(std::move(options.model)),
       silence_timeout_(options.silence_timeout) {}
 

@@ -17,6 +17,8 @@ struct SimulatedOptions {
   std::vector<SimulatedFault> faults{};
   std::uint64_t seed = 1;
   bool rate_limit_headers = true;
+  HintForm hint = HintForm::both;
+  std::vector<SimulatedOutage> outages{};
   /// A stalled answer ends as a timeout after this time.
   Duration silence_timeout = std::chrono::seconds(60);
 };

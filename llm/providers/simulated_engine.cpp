@@ -5,8 +5,12 @@
 #include <algorithm>
 #include <cmath>
 
+#include <moderato/core/name_table.hpp>
+
 namespace moderato {
 namespace {
+
+constexpr NameTable<HintForm, 4> hint_forms{{"both", "seconds", "milliseconds", "words"}};
 
 std::int64_t tokens_of(std::int64_t characters) {
   return (characters + 3) / 4;
@@ -26,6 +30,13 @@ Duration scaled(Duration duration, double factor) {
 }
 
 }  // namespace
+
+std::string_view to_string(HintForm form) noexcept {
+  return hint_forms.name_of(form);
+}
+std::optional<HintForm> hint_form_from_string(std::string_view name) noexcept {
+  return hint_forms.value_of(name);
+}
 
 std::string error_body(std::string_view type, std::string_view code, std::string_view message) {
   const auto or_null = [](std::string_view text) { return text.empty() ? Json() : Json(text); };
@@ -81,9 +92,13 @@ FaultKind SimulatedEngine::next_fault() {
 
 void SimulatedEngine::refuse(SimulatedAnswer& answer, std::string_view model,
                              const QuotaRefusal& refusal) {
-  const bool tokens = refusal.dimension == "tokens";
+  const bool tokens = refusal.dimension.ends_with("tokens");
   const bool azure = options_.quota.evaluator == QuotaEvaluator::one_second_window;
-  const std::string_view unit = tokens ? "tokens per min (TPM)" : "requests per min (RPM)";
+  const std::string_view unit = refusal.dimension == "input_tokens" ? "input tokens per min (ITPM)"
+                                : refusal.dimension == "output_tokens"
+                                    ? "output tokens per min (OTPM)"
+                                : tokens ? "tokens per min (TPM)"
+                                         : "requests per min (RPM)";
   const auto seconds = std::chrono::ceil<std::chrono::seconds>(refusal.wait).count();
   answer.status = 429;
   ++stats_.refused[refusal.too_large ? "too_large" : refusal.dimension];
@@ -117,8 +132,22 @@ void SimulatedEngine::refuse(SimulatedAnswer& answer, std::string_view model,
                     quota_duration_text(refusal.wait)));
   }
   const auto millis = std::chrono::ceil<std::chrono::milliseconds>(refusal.wait).count();
-  answer.headers.emplace_back("retry-after-ms", std::to_string(millis));
-  answer.headers.emplace_back("retry-after", std::to_string(seconds));
+  const HintForm form = options_.hint;
+  if (form == HintForm::both || form == HintForm::milliseconds) {
+    answer.headers.emplace_back("retry-after-ms", std::to_string(millis));
+  }
+  if (form == HintForm::both || form == HintForm::seconds) {
+    answer.headers.emplace_back("retry-after", std::to_string(seconds));
+  }
+}
+
+bool SimulatedEngine::is_out(Instant now) {
+  if (!began_) began_ = now;
+  return std::any_of(options_.outages.begin(), options_.outages.end(),
+                     [&](const SimulatedOutage& outage) {
+                       const Duration since = now - *began_;
+                       return since >= outage.after && since < outage.after + outage.lasts;
+                     });
 }
 
 void SimulatedEngine::misbehave(SimulatedAnswer& answer) {
@@ -159,7 +188,13 @@ SimulatedAnswer SimulatedEngine::answer(Instant now, const SimulatedRequest& req
   SimulatedAnswer answer;
   answer.request_id = fmt::format("req_{:08d}", ++stats_.requests);
   const std::int64_t prompt = tokens_of(request.prompt_characters) + 4 * request.messages;
-  const auto refusal = quota_.admit(now, std::max(prompt, request.max_tokens.value_or(0)));
+  if (is_out(now)) {
+    answer.status = 503;
+    answer.error_body = error_body("service_unavailable_error", "", "The service is down.");
+    ++stats_.failures["outage"];
+    return answer;
+  }
+  const auto refusal = quota_.admit(now, prompt, request.max_tokens.value_or(0));
   if (refusal) {
     refuse(answer, request.question.model, *refusal);
   } else {

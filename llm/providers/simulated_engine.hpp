@@ -28,6 +28,23 @@ struct LatencyLaw {
   double sigma = 0.0;
 };
 
+/// A time in which every request is answered with 503.
+struct SimulatedOutage {
+  Duration after{};  ///< From the first request.
+  Duration lasts{};
+};
+
+/// How a 429 says when to come back.
+enum class HintForm : std::uint8_t {
+  both,          ///< retry-after-ms and retry-after, and the words of the body.
+  seconds,       ///< retry-after alone.
+  milliseconds,  ///< retry-after-ms alone.
+  words,         ///< Only the words of the body.
+};
+/// "both", "seconds", "milliseconds", "words".
+[[nodiscard]] std::string_view to_string(HintForm form) noexcept;
+[[nodiscard]] std::optional<HintForm> hint_form_from_string(std::string_view name) noexcept;
+
 struct SimulatedEngineOptions {
   SimulatedScript script{};
   SimulatedQuotaOptions quota{};
@@ -35,6 +52,8 @@ struct SimulatedEngineOptions {
   std::vector<SimulatedFault> faults{};
   std::uint64_t seed = 1;
   bool rate_limit_headers = true;
+  HintForm hint = HintForm::both;
+  std::vector<SimulatedOutage> outages{};
 };
 
 /// What the engine knows of a request.
@@ -96,6 +115,7 @@ class SimulatedEngine {
   [[nodiscard]] SimulatedStats stats() const;
 
  private:
+  [[nodiscard]] bool is_out(Instant now);
   [[nodiscard]] FaultKind next_fault();
   [[nodiscard]] double random();  ///< [0, 1)
   [[nodiscard]] double latency_factor();
@@ -110,6 +130,7 @@ class SimulatedEngine {
   SimulatedStats stats_;
   std::vector<std::int64_t> fault_counts_;
   std::uint64_t random_state_;
+  std::optional<Instant> began_;
 };
 
 }  // namespace moderato

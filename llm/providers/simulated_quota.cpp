@@ -51,7 +51,16 @@ std::optional<QuotaEvaluator> quota_evaluator_from_string(std::string_view name)
 }
 
 QuotaMeter::QuotaMeter(std::int64_t limit, QuotaEvaluator evaluator)
-    : limit_(limit), capacity_(capacity_of(limit, evaluator)), window_(window_of(evaluator)) {}
+    : limit_(limit),
+      evaluator_(evaluator),
+      capacity_(capacity_of(limit, evaluator)),
+      window_(window_of(evaluator)) {}
+
+void QuotaMeter::change_limit(Instant now, std::int64_t limit) {
+  advance(now);
+  limit_ = limit;
+  capacity_ = capacity_of(limit, evaluator_);
+}
 
 Duration QuotaMeter::refill_time(std::int64_t amount) const noexcept {
   const double time = static_cast<double>(amount) * minute / static_cast<double>(limit_);
@@ -101,13 +110,47 @@ Duration QuotaMeter::reset(Instant now) {
 }
 
 SimulatedQuota::SimulatedQuota(const SimulatedQuotaOptions& options) : options_(options) {
-  if (options.requests_per_minute > 0) {
-    requests_.emplace(options.requests_per_minute, options.evaluator);
-  }
-  if (options.tokens_per_minute > 0) tokens_.emplace(options.tokens_per_minute, options.evaluator);
+  const auto make = [&](std::optional<QuotaMeter>& meter, std::int64_t limit) {
+    if (limit > 0) meter.emplace(limit, options.evaluator);
+  };
+  make(requests_, options.requests_per_minute);
+  make(tokens_, options.tokens_per_minute);
+  make(input_, options.input_tokens_per_minute);
+  make(output_, options.output_tokens_per_minute);
 }
 
-std::optional<QuotaRefusal> SimulatedQuota::admit(Instant now, std::int64_t tokens) {
+/// What others take, and what changes, since the last time.
+void SimulatedQuota::pass_time(Instant now) {
+  if (!began_) began_ = passed_ = now;
+  if (now <= passed_) return;
+  const double gone = static_cast<double>((now - passed_).count()) / minute;
+  passed_ = now;
+  const auto take = [&](double& due, std::int64_t rate, std::optional<QuotaMeter>& meter) {
+    if (!meter || rate == 0) return;
+    due = std::min(due + gone * static_cast<double>(rate), static_cast<double>(rate));
+    const auto wanted = static_cast<std::int64_t>(due);
+    const std::int64_t taken = std::clamp<std::int64_t>(meter->remaining(now), 0, wanted);
+    if (taken > 0) meter->charge(now, taken);
+    due -= static_cast<double>(wanted);  // what did not fit was refused, like anybody's
+  };
+  take(foreign_requests_, options_.foreign_requests_per_minute, requests_);
+  take(foreign_tokens_, options_.foreign_tokens_per_minute, tokens_);
+  while (changes_made_ < options_.changes.size() &&
+         now - *began_ >= options_.changes[changes_made_].after) {
+    const SimulatedLimitChange& change = options_.changes[changes_made_++];
+    if (requests_ && change.requests_per_minute > 0) {
+      requests_->change_limit(now, change.requests_per_minute);
+    }
+    if (tokens_ && change.tokens_per_minute > 0) {
+      tokens_->change_limit(now, change.tokens_per_minute);
+    }
+  }
+}
+
+std::optional<QuotaRefusal> SimulatedQuota::admit(Instant now, std::int64_t input,
+                                                  std::int64_t output) {
+  pass_time(now);
+  const std::int64_t tokens = std::max(input, output);
   std::optional<QuotaRefusal> refusal;
   const auto check = [&](std::optional<QuotaMeter>& meter, const char* name, std::int64_t amount) {
     if (!meter || refusal || meter->fits(now, amount)) return;
@@ -127,28 +170,37 @@ std::optional<QuotaRefusal> SimulatedQuota::admit(Instant now, std::int64_t toke
   }
   check(requests_, "requests", 1);
   check(tokens_, "tokens", tokens);
+  check(input_, "input_tokens", input);
+  check(output_, "output_tokens", output);
   if (refusal) {
     if (options_.rejects_charged && requests_) requests_->charge(now, 1);
     return refusal;
   }
   if (requests_) requests_->charge(now, 1);
   if (tokens_) tokens_->charge(now, tokens);
+  if (input_) input_->charge(now, input);
+  if (output_) output_->charge(now, output);
   ++in_flight_;
   return std::nullopt;
 }
 
 std::vector<std::pair<std::string, std::string>> SimulatedQuota::headers(Instant now) {
+  pass_time(now);
   std::vector<std::pair<std::string, std::string>> headers;
-  const auto add = [&](std::optional<QuotaMeter>& meter, std::string_view name) {
+  const auto add = [&](std::optional<QuotaMeter>& meter, std::string_view name,
+                       std::int64_t round_to = 1) {
     if (!meter) return;
+    std::int64_t left = std::max<std::int64_t>(meter->remaining(now), 0);
+    if (round_to > 1) left = (left + round_to / 2) / round_to * round_to;
     headers.emplace_back(fmt::format("x-ratelimit-limit-{}", name), std::to_string(meter->limit()));
-    headers.emplace_back(fmt::format("x-ratelimit-remaining-{}", name),
-                         std::to_string(std::max<std::int64_t>(meter->remaining(now), 0)));
+    headers.emplace_back(fmt::format("x-ratelimit-remaining-{}", name), std::to_string(left));
     headers.emplace_back(fmt::format("x-ratelimit-reset-{}", name),
                          quota_duration_text(meter->reset(now)));
   };
   add(requests_, "requests");
-  add(tokens_, "tokens");
+  add(tokens_, "tokens", options_.round_remaining_tokens);
+  add(input_, "input-tokens", options_.round_remaining_tokens);
+  add(output_, "output-tokens", options_.round_remaining_tokens);
   return headers;
 }
 

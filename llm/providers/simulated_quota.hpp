@@ -24,14 +24,30 @@ enum class QuotaEvaluator : std::uint8_t {
 [[nodiscard]] std::optional<QuotaEvaluator> quota_evaluator_from_string(
     std::string_view name) noexcept;
 
+/// A limit that is changed while the provider runs; 0: it stays.
+struct SimulatedLimitChange {
+  Duration after{};  ///< From the first request.
+  std::int64_t requests_per_minute = 0;
+  std::int64_t tokens_per_minute = 0;
+};
+
 /// The quota that a simulated provider defends. 0: no limit.
 struct SimulatedQuotaOptions {
   std::int64_t requests_per_minute = 0;
-  std::int64_t tokens_per_minute = 0;
+  std::int64_t tokens_per_minute = 0;         ///< Of the larger of prompt and max_tokens.
+  std::int64_t input_tokens_per_minute = 0;   ///< Of the prompt alone.
+  std::int64_t output_tokens_per_minute = 0;  ///< Of max_tokens.
   std::int64_t max_in_flight = 0;
   QuotaEvaluator evaluator = QuotaEvaluator::minute_bucket;
   /// A refused request costs one request, as OpenAI documents it.
   bool rejects_charged = false;
+  /// What somebody else takes of the same key all the time, as far as there is room for it.
+  std::int64_t foreign_requests_per_minute = 0;
+  std::int64_t foreign_tokens_per_minute = 0;
+  /// In the order of their times. Only of limits that there are from the start.
+  std::vector<SimulatedLimitChange> changes{};
+  /// What is left of the tokens is stated in multiples of this; 1: exactly.
+  std::int64_t round_remaining_tokens = 1;
 };
 
 /// One dimension of a provider's quota, as the provider counts it. Instants that go back count as
@@ -42,6 +58,8 @@ class QuotaMeter {
 
   [[nodiscard]] bool fits(Instant now, std::int64_t amount);
   void charge(Instant now, std::int64_t amount);
+  /// What is used stays used.
+  void change_limit(Instant now, std::int64_t limit);
   [[nodiscard]] std::int64_t limit() const noexcept { return limit_; }
   /// What could be used now; negative: debt.
   [[nodiscard]] std::int64_t remaining(Instant now);
@@ -58,6 +76,7 @@ class QuotaMeter {
   [[nodiscard]] Duration left_of_window() const noexcept;
 
   std::int64_t limit_;
+  QuotaEvaluator evaluator_;
   double capacity_;
   Duration window_{};  // 0: a bucket
   double used_ = 0.0;
@@ -66,7 +85,8 @@ class QuotaMeter {
 
 /// Why a request was refused, in the numbers of the provider's own message.
 struct QuotaRefusal {
-  std::string dimension{};  ///< "requests", "tokens", "concurrency".
+  std::string
+      dimension{};  ///< "requests", "tokens", "input_tokens", "output_tokens", "concurrency".
   std::int64_t limit = 0;
   std::int64_t used = 0;  ///< limit − what could be used now; may exceed the limit.
   std::int64_t requested = 0;
@@ -79,8 +99,13 @@ class SimulatedQuota {
  public:
   explicit SimulatedQuota(const SimulatedQuotaOptions& options);
 
-  /// Charges one request of `tokens` and takes a slot, or says why not.
-  [[nodiscard]] std::optional<QuotaRefusal> admit(Instant now, std::int64_t tokens);
+  /// Charges one request and takes a slot, or says why not. `output`: its max_tokens, 0 without.
+  [[nodiscard]] std::optional<QuotaRefusal> admit(Instant now, std::int64_t input,
+                                                  std::int64_t output);
+  /// Charges one request of `tokens`, whatever they are.
+  [[nodiscard]] std::optional<QuotaRefusal> admit(Instant now, std::int64_t tokens) {
+    return admit(now, tokens, 0);
+  }
   /// The slot of an admitted request is free again.
   void release() noexcept { --in_flight_; }
   [[nodiscard]] std::int64_t in_flight() const noexcept { return in_flight_; }
@@ -88,9 +113,18 @@ class SimulatedQuota {
   [[nodiscard]] std::vector<std::pair<std::string, std::string>> headers(Instant now);
 
  private:
+  void pass_time(Instant now);
+
   SimulatedQuotaOptions options_;
   std::optional<QuotaMeter> requests_;
   std::optional<QuotaMeter> tokens_;
+  std::optional<QuotaMeter> input_;
+  std::optional<QuotaMeter> output_;
+  std::optional<Instant> began_;
+  Instant passed_{};
+  double foreign_requests_ = 0;  // due, and not taken yet
+  double foreign_tokens_ = 0;
+  std::size_t changes_made_ = 0;
   std::int64_t in_flight_ = 0;
 };
 

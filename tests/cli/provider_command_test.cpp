@@ -24,11 +24,33 @@ struct TemporaryFile {
 TEST_CASE("--help of provider lists every flag and every kind of fault") {
   const Ended ended = run({"provider", "--help"});
   CHECK(ended.code == 0);
-  for (const char* word :
-       {"--port", "--rpm", "--tpm", "--max-in-flight", "--evaluator", "minute-bucket",
-        "minute-counter", "--rejects-charged", "--first-token-ms", "--per-token-ms",
-        "--latency-sigma", "--fault", "stall", "organization-spend-limit", "--script", "--api-key",
-        "--seed", "--no-rate-limit-headers", "--chunks-together"}) {
+  for (const char* word : {"--port",
+                           "--rpm",
+                           "--tpm",
+                           "--max-in-flight",
+                           "--evaluator",
+                           "minute-bucket",
+                           "minute-counter",
+                           "--rejects-charged",
+                           "--first-token-ms",
+                           "--per-token-ms",
+                           "--latency-sigma",
+                           "--fault",
+                           "stall",
+                           "organization-spend-limit",
+                           "--script",
+                           "--api-key",
+                           "--seed",
+                           "--no-rate-limit-headers",
+                           "--chunks-together",
+                           "--itpm",
+                           "--otpm",
+                           "--foreign-rpm",
+                           "--foreign-tpm",
+                           "--limit-change",
+                           "--outage",
+                           "--hint",
+                           "--round-headers"}) {
     CAPTURE(word);
     CHECK(has(ended.out, word));
   }
@@ -46,6 +68,10 @@ TEST_CASE("a wrong flag of provider is explained, and nothing listens") {
       {{"--fault", "fire:0.1"}, R"(fault "fire:0.1": unknown kind; known are reset, stall)"},
       {{"--fault", "500:2"}, "from 0 to 1"},
       {{"--script", "/nowhere/rules.json"}, "/nowhere/rules.json"},
+      {{"--limit-change", "30"}, "--limit-change 30: the form is SECONDS:RPM or SECONDS:RPM:TPM"},
+      {{"--limit-change", "x:1"}, "--limit-change x:1"},
+      {{"--outage", "1:2:3"}, "--outage 1:2:3: the form is FROM:SECONDS"},
+      {{"--hint", "loud"}, "--hint"},
       {{"--nonsense"}, "--nonsense"},
   };
   for (const auto& wrong : cases) {

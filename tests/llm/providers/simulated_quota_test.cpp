@@ -243,6 +243,58 @@ TEST_CASE("a request is charged with the larger of its prompt and its output cap
   CHECK(header(engine.answer(at(0s), request), "x-ratelimit-remaining-tokens") == "592");
 }
 
+TEST_CASE("prompts and output caps can have limits of their own") {
+  SimulatedQuota quota({.input_tokens_per_minute = 100, .output_tokens_per_minute = 50});
+  CHECK_FALSE(quota.admit(at(0s), 60, 10));
+  const auto input = quota.admit(at(0s), 60, 10);
+  REQUIRE(input);
+  CHECK(input->dimension == "input_tokens");
+  CHECK(input->wait == 12s);
+  const auto output = quota.admit(at(0s), 10, 45);
+  REQUIRE(output);
+  CHECK(output->dimension == "output_tokens");
+  CHECK_FALSE(quota.admit(at(0s), 40, 40));
+}
+
+TEST_CASE("what others take of the key is not there for us, and they stop at the limit, too") {
+  SimulatedQuota quota({.requests_per_minute = 60, .foreign_requests_per_minute = 30});
+  int admitted = 0;
+  for (int second = 0; second <= 600; ++second) {
+    while (!quota.admit(at(std::chrono::seconds(second)), 1)) {
+      ++admitted;
+      quota.release();
+    }
+  }
+  CHECK(admitted >= 60 + 290);
+  CHECK(admitted <= 60 + 310);
+
+  SimulatedQuota greedy({.requests_per_minute = 60, .foreign_requests_per_minute = 6000});
+  CHECK_FALSE(greedy.admit(at(0s), 1));
+  CHECK(greedy.admit(at(60s), 1));
+  CHECK(greedy.headers(at(60s))[1].second == "0");  // never below
+}
+
+TEST_CASE("a limit changes while the provider runs") {
+  SimulatedQuota quota({.requests_per_minute = 60,
+                        .tokens_per_minute = 1000,
+                        .changes = {{.after = 60s, .requests_per_minute = 6},
+                                    {.after = 120s, .tokens_per_minute = 50}}});
+  CHECK_FALSE(quota.admit(at(10s), 1));  // from here it counts
+  CHECK(quota.headers(at(69s))[0].second == "60");
+  CHECK(quota.headers(at(70s))[0].second == "6");
+  CHECK(quota.headers(at(70s))[3].second == "1000");
+  CHECK(quota.headers(at(130s))[3].second == "50");
+  CHECK(quota.admit(at(130s), 60)->too_large);
+}
+
+TEST_CASE("what is left can be stated roughly") {
+  SimulatedQuota quota({.tokens_per_minute = 10'000, .round_remaining_tokens = 1000});
+  CHECK_FALSE(quota.admit(at(0s), 1400));
+  CHECK(quota.headers(at(0s))[1].second == "9000");
+  CHECK_FALSE(quota.admit(at(0s), 200));
+  CHECK(quota.headers(at(0s))[1].second == "8000");
+}
+
 TEST_CASE("evaluators are known by their names") {
   for (const QuotaEvaluator evaluator : evaluators) {
     CHECK(quota_evaluator_from_string(to_string(evaluator)) == evaluator);

@@ -112,6 +112,30 @@ TEST_CASE("a simulated refusal reads as a real one: state, hint and headers") {
   CHECK(world.ask().reply);
 }
 
+TEST_CASE("a refusal says when to come back in one of several ways") {
+  const auto hint = [](HintForm form) {
+    World world({.quota = {.requests_per_minute = 40}, .hint = form});
+    for (int i = 0; i < 40; ++i) CHECK(world.ask().reply);
+    return world.ask().reply.error().retry_after;
+  };
+  CHECK(hint(HintForm::milliseconds) == 1500ms);
+  CHECK(hint(HintForm::seconds) == 2s);
+  CHECK(hint(HintForm::words) == 1500ms);
+  CHECK(hint(HintForm::both) == 1500ms);
+}
+
+TEST_CASE("in an outage every answer is a 503, and it ends by itself") {
+  World world({.outages = {{.after = 10s, .lasts = 5s}}});
+  CHECK(world.ask().reply);
+  world.simulation.block_on([] { sleep_for(12s); });
+  const auto down = world.ask();
+  CHECK(down.http_status == 503);
+  CHECK(down.reply.error().code == ErrorCode::overloaded);
+  world.simulation.block_on([] { sleep_for(5s); });
+  CHECK(world.ask().reply);
+  CHECK(world.simulated.stats().failures.at("outage") == 1);
+}
+
 TEST_CASE("headers can be left out") {
   World world({.quota = {.requests_per_minute = 3}, .rate_limit_headers = false});
   CHECK(world.ask().quota.headers.empty());
