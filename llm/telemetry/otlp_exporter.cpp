@@ -228,7 +228,8 @@ OtlpExporter::OtlpExporter(OtlpOptions options)
     : state_(std::make_shared<State>(std::move(options))) {}
 
 OtlpExporter::~OtlpExporter() {
-  if (!sender_.valid()) return;
+  // A runtime that is gone has ended its fibers, and cannot be asked any more.
+  if (!sender_.valid() || sender_.done()) return;
   sender_.cancel();
   sender_.join();
 }

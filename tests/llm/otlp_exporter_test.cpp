@@ -261,6 +261,16 @@ TEST_CASE("without a collector spans are kept up to a bound, and the rest is cou
   CHECK(exporter.dropped() == 7);
 }
 
+TEST_CASE("an exporter may outlive the runtime that it was started on") {
+  Collector collector;
+  OtlpExporter exporter(to(collector));
+  Runtime runtime({.observer = exporter.observer()});
+  exporter.start(runtime);
+  chat(exporter.observer(), runtime.clock().now());
+  CHECK(exporter.flush(runtime));
+  CHECK(collector.spans().size() == 5);
+}
+
 TEST_CASE("an exporter that was started sends by itself, and ends with its destructor") {
   Collector collector;
   Runtime runtime;
