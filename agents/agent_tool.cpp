@@ -44,6 +44,7 @@ Result<std::string> run_task(const ConversableAgent& agent, const AgentToolOptio
   inner.stop = context.stop;
   inner.silent = outer.options().silent;
   inner.shared_budget = call.budget;
+  inner.cache = call.cache;
   inner.clear_history = true;
   inner.stream = outer.options().stream;
   inner.repetition = outer.options().repetition;
@@ -53,11 +54,12 @@ Result<std::string> run_task(const ConversableAgent& agent, const AgentToolOptio
   outer.session().part<Parties>().forget(giver);
   if (has_answered(chat.stop)) return std::move(chat.summary);
   Error error = chat.stop.error.value_or(Error{});
-  const bool for_all = chat.stop.reason == StopReason::cancelled ||
-                       chat.stop.reason == StopReason::deadline ||
-                       chat.stop.reason == StopReason::replay_mismatch ||
-                       chat.stop.reason == StopReason::storage_error ||
-                       chat.stop.reason == StopReason::awaiting_human;
+  const bool for_all =
+      chat.stop.reason == StopReason::cancelled || chat.stop.reason == StopReason::deadline ||
+      chat.stop.reason == StopReason::replay_mismatch ||
+      chat.stop.reason == StopReason::storage_error ||
+      chat.stop.reason == StopReason::awaiting_human || error.code == ErrorCode::interrupted ||
+      error.code == ErrorCode::human_unavailable;
   if (!for_all || !chat.stop.error) {
     error.code =
         chat.stop.reason == StopReason::cancelled ? ErrorCode::cancelled : ErrorCode::tool_failed;

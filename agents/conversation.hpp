@@ -156,7 +156,8 @@ class Conversation {
   std::optional<Result<std::string>> refused(Turn& turn, const ToolCall& call);
   Result<std::string> run_tool(Turn& turn, const ToolCall& call,
                                std::optional<std::uint64_t> step = std::nullopt);
-  std::vector<Result<std::string>> run_tools(Turn& turn, const std::vector<ToolCall>& calls);
+  using ToolResults = std::vector<std::optional<Result<std::string>>>;
+  void run_tools_together(Turn& turn, const std::vector<ToolCall>& calls, ToolResults& results);
   // code_reply.cpp
   Reply code_execution_reply(Turn& turn);
   Result<CodeResult> run_code(Turn& turn, const std::vector<CodeBlock>& blocks);

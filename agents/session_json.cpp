@@ -26,7 +26,8 @@ class Pool {
  public:
   std::size_t place_of(const MessagePtr& message) {
     const auto [found, is_new] = places_.try_emplace(message.get(), messages_.size());
-    if (is_new) messages_.push_back(to_json(**message));
+    // What is no UTF-8 could not be written: it becomes what a provider would have been sent.
+    if (is_new) messages_.push_back(*parse_json(dump_json(to_json(**message))));
     return found->second;
   }
   Json places_of(const MessageList& list) {

@@ -1,4 +1,5 @@
 #include <moderato/agents/tool.hpp>
+#include <moderato/agents/tool_call.hpp>
 
 #include <fmt/core.h>
 
@@ -124,7 +125,10 @@ Result<std::string> Tool::call(std::string_view arguments_json, const ToolContex
   const std::size_t most = options().max_result_bytes;
   if (result) return bounded(valid_utf8(*result), most);
   Error error = std::move(result).error();
-  if (error.code != ErrorCode::cancelled) error.code = ErrorCode::tool_failed;
+  // What works in the session may have met with something that no model can mend.
+  const bool kept = error.code == ErrorCode::cancelled ||
+                    (options().acts_in_session && ends_the_chat(error.code));
+  if (!kept) error.code = ErrorCode::tool_failed;
   error.message = bounded(valid_utf8(error.message), most);
   if (error.message.empty()) error.message = "the tool failed and did not say why";
   return fail(std::move(error));

@@ -62,7 +62,6 @@ Result<std::string> run_once(Runtime& runtime, const Tool& tool, const ToolCall&
 // Evaluated where the tool would run, as a part of its effect: a replay does not ask again.
 Result<void> approved(const Tool& tool, const ToolCall& call, const ToolContext& context) {
   const Approval::Rule& rule = tool.options().approval.rule();
-  if (!rule) return {};
   std::string why = "it was not approved";
   try {
     if (rule(call, context)) return {};
@@ -76,6 +75,13 @@ Result<void> approved(const Tool& tool, const ToolCall& call, const ToolContext&
 
 }  // namespace
 
+bool ends_the_chat(ErrorCode code) noexcept {
+  return code == ErrorCode::cancelled || code == ErrorCode::deadline_exceeded ||
+         code == ErrorCode::replay_mismatch || code == ErrorCode::storage ||
+         code == ErrorCode::interrupted || code == ErrorCode::awaiting_human ||
+         code == ErrorCode::human_unavailable;
+}
+
 const Tool* tool_for(const Turn& turn, std::string_view name) {
   if (const Tool* own = AgentDefinition::of(turn.self.agent).runnable(name)) return own;
   if (turn.sender == nullptr) return nullptr;
@@ -86,8 +92,10 @@ const Tool* tool_for(const Turn& turn, std::string_view name) {
 Result<std::string> run_within(Runtime& runtime, const Tool& tool, const ToolCall& call,
                                ToolContext context, const CallContext& chat,
                                const std::shared_ptr<CallTotals>& totals) {
-  if (auto allowed = approved(tool, call, context); !allowed) {
-    return fail(std::move(allowed).error());
+  if (tool.options().approval.rule()) {
+    const auto ask = [&] { return approved(tool, call, context); };
+    auto allowed = tool.options().acts_in_session ? ask() : runtime.on_worker(ask);
+    if (!allowed) return fail(std::move(allowed).error());
   }
   Duration delay = tool.options().retry_delay;
   for (int attempt = 1;; ++attempt) {
@@ -99,6 +107,7 @@ Result<std::string> run_within(Runtime& runtime, const Tool& tool, const ToolCal
     const bool may_help = result.error().code == ErrorCode::tool_failed &&
                           attempt < tool.options().max_attempts && tool.check(call.arguments);
     if (!may_help) return result;
+    if (saturating_add(runtime.clock().now(), delay) >= chat.deadline) return result;
     if (sleep_for(delay, chat.stop) == Wake::cancelled) {
       return fail(ErrorCode::cancelled, "cancelled before a tool was tried again");
     }
@@ -107,8 +116,16 @@ Result<std::string> run_within(Runtime& runtime, const Tool& tool, const ToolCal
 }
 
 std::string approval_question(std::string_view agent, const ToolCall& call) {
-  std::string arguments = call.arguments.substr(0, shown_arguments);
-  if (arguments.size() < call.arguments.size()) arguments += "…";
+  std::string arguments;
+  for (const char c : call.arguments.substr(0, shown_arguments)) {
+    // A terminal would obey control characters: a model's words must not look like ours.
+    const auto byte = static_cast<unsigned char>(c);
+    arguments += byte < 0x20 || byte == 0x7F ? fmt::format("\\x{:02x}", byte) : std::string(1, c);
+  }
+  arguments = valid_utf8(arguments);
+  if (call.arguments.size() > shown_arguments) {
+    arguments += fmt::format("… and {} more bytes", call.arguments.size() - shown_arguments);
+  }
   return fmt::format("{} is asked to run {}({}). May it (yes, or why not)? ", agent, call.name,
                      arguments);
 }

@@ -22,6 +22,10 @@ namespace moderato {
                                              const CallContext& chat,
                                              const std::shared_ptr<CallTotals>& totals);
 
+/// Failures that a model cannot mend by trying again: they end the chat instead of being told to
+/// it.
+[[nodiscard]] bool ends_the_chat(ErrorCode code) noexcept;
+
 /// What a person is asked before a tool may run.
 [[nodiscard]] std::string approval_question(std::string_view agent, const ToolCall& call);
 /// What they mean by it: nullopt: it may; else the words for the model.

@@ -11,14 +11,6 @@
 namespace moderato {
 namespace {
 
-// Failures that a model cannot mend by trying again: they end the chat instead of being told to it.
-bool ends_the_chat(ErrorCode code) {
-  return code == ErrorCode::cancelled || code == ErrorCode::deadline_exceeded ||
-         code == ErrorCode::replay_mismatch || code == ErrorCode::storage ||
-         code == ErrorCode::interrupted || code == ErrorCode::awaiting_human ||
-         code == ErrorCode::human_unavailable;
-}
-
 ToolEffect run_counted(Session& session, const Tool& tool, const ToolCall& call,
                        const CallContext& chat, TellProgress progress) {
   const auto totals = std::make_shared<CallTotals>();  // the tool may outlive the session
@@ -144,11 +136,8 @@ tl::expected<std::string, Stop> Conversation::tool_answer(Turn& turn, Result<std
 // All at a time that the agent allows. Steps are taken before any tool runs, so that they do not
 // depend on which begins first. What acts in the session comes last, one after the other: its own
 // effects are numbered as they come.
-std::vector<Result<std::string>> Conversation::run_tools(Turn& turn,
-                                                         const std::vector<ToolCall>& calls) {
-  std::vector<std::optional<Result<std::string>>> results(calls.size());
-  for (std::size_t i = 0; i < calls.size(); ++i) results[i] = refused(turn, calls[i]);
-
+void Conversation::run_tools_together(Turn& turn, const std::vector<ToolCall>& calls,
+                                      ToolResults& results) {
   std::vector<std::size_t> together;
   for (std::size_t i = 0; i < calls.size(); ++i) {
     const Tool* tool = tool_for(turn, calls[i].name);
@@ -171,12 +160,6 @@ std::vector<Result<std::string>> Conversation::run_tools(Turn& turn,
     tasks.push_back(session_.runtime().spawn(work, {.name = "tool"}));
   }
   for (Task<void>& task : tasks) task.join();
-
-  std::vector<Result<std::string>> all;
-  for (std::size_t i = 0; i < calls.size(); ++i) {
-    all.push_back(results[i] ? std::move(*results[i]) : run_tool(turn, calls[i]));
-  }
-  return all;
 }
 
 Reply Conversation::function_call_reply(Turn& turn) {
@@ -195,18 +178,27 @@ tl::expected<std::string, Stop> Conversation::one_answer(Turn& turn, const ToolC
 }
 
 // One message answers all calls of the last one, in their order: one after the other unless the
-// agent allows more, as a later call may rely on what an earlier one did.
+// agent allows more, as a later call may rely on what an earlier one did. A person is asked about
+// all of them before any is run: a chat that ends with a question still open (awaiting_human) goes
+// on with these calls later, and what had been run by then would be run twice.
 Reply Conversation::tool_calls_reply(Turn& turn) {
   if (turn.last().tool_calls.empty()) return Reply::pass();
   const std::vector<ToolCall> calls = turn.last().tool_calls;
-  const bool parallel = turn.self.agent.options().max_parallel_tools > 1 && calls.size() > 1;
-  std::vector<Result<std::string>> results;
-  if (parallel) results = run_tools(turn, calls);
+  ToolResults results(calls.size());
+  for (std::size_t i = 0; i < calls.size(); ++i) {
+    results[i] = refused(turn, calls[i]);
+    if (results[i] && !*results[i] && ends_the_chat(results[i]->error().code)) {
+      return Reply::none(tool_answer(turn, std::move(*results[i])).error());
+    }
+  }
+  if (turn.self.agent.options().max_parallel_tools > 1 && calls.size() > 1) {
+    run_tools_together(turn, calls, results);
+  }
 
   Message reply{.role = Role::tool};
   std::string joined;
   for (std::size_t i = 0; i < calls.size(); ++i) {
-    auto answer = parallel ? tool_answer(turn, std::move(results[i])) : one_answer(turn, calls[i]);
+    auto answer = tool_answer(turn, results[i] ? std::move(*results[i]) : run_tool(turn, calls[i]));
     if (!answer) return Reply::none(std::move(answer).error());
     if (!reply.tool_responses.empty()) joined += "\n\n";
     joined += *answer;

@@ -38,6 +38,18 @@ std::string in_words(const ModelRequest& request, std::string_view model) {
                      last.name.empty() ? to_string(last.role) : last.name, text);
 }
 
+/// A cache of the user's that throws has failed like any other.
+template <class F>
+auto guarded(F&& f) -> decltype(f()) {
+  try {
+    return f();
+  } catch (const std::exception& thrown) {
+    return fail(ErrorCode::storage, fmt::format("it threw: {}", thrown.what()));
+  } catch (...) {
+    return fail(ErrorCode::storage, "it threw something that is no exception");
+  }
+}
+
 }  // namespace
 
 Model::Core::Core(Runtime& runtime, std::unique_ptr<Provider> provider, ModelOptions options)
@@ -72,15 +84,19 @@ Model::Core::Call Model::Core::begin(const ModelRequest& request, const CallCont
   return call;
 }
 
-Result<ModelReply> Model::Core::complete(const ModelRequest& request, const CallContext& context) {
+Result<ModelReply> Model::Core::complete(const ModelRequest& request, const CallContext& context,
+                                         bool* text_given) {
   Call call = begin(request, context);
   auto reply = complete(call);
   if (!options_.fallbacks.empty()) ask_fallbacks(call, context, reply);
+  if (text_given != nullptr && call.text_given) *text_given = true;
   return reply;
 }
 
-void Model::Core::ask_fallbacks(const Call& call, const CallContext& context,
-                                Result<ModelReply>& reply) {
+void Model::Core::ask_fallbacks(Call& call, const CallContext& context, Result<ModelReply>& reply) {
+  // What the prompt took was measured by this model, and another counts otherwise.
+  ModelRequest request = call.request;
+  request.memory = nullptr;
   for (const Model& next : options_.fallbacks) {
     const std::string why = insufficient(call, reply);
     if (why.empty()) break;
@@ -88,7 +104,7 @@ void Model::Core::ask_fallbacks(const Call& call, const CallContext& context,
       return Warning{.text = fmt::format("model \"{}\" {}; \"{}\" is asked instead",
                                          provider_->model(), why, next.name())};
     });
-    reply = next.core().complete(call.request, context);
+    reply = next.core().complete(request, context, &call.text_given);
   }
 }
 
@@ -137,7 +153,8 @@ Result<ModelReply> Model::Core::recorded(Call& call, EffectLog& effects) {
       [&] {
         performed = true;
         auto reply = answer(call);
-        return ModelEffect{.reply = std::move(reply), .spent = call.spent};
+        return ModelEffect{
+            .reply = std::move(reply), .spent = call.spent, .text_given = call.text_given};
       },
       encode_model_effect, decode_model_effect);
   if (!effect) return fail(std::move(effect).error());
@@ -155,7 +172,7 @@ Result<ModelReply> Model::Core::answer_from(ReplyCache& cache, Call& call) {
     notify(call, [&] { return Warning{.text = "the cache failed: " + to_string(error)}; });
   };
   const std::string request = request_text(provider_->model(), call.request, call.sampling);
-  auto found = cache.find(request);
+  auto found = guarded([&] { return cache.find(request); });
   if (!found) report(found.error());
   if (found && *found) {
     ModelReply reply = std::move(**found);
@@ -174,14 +191,18 @@ Result<ModelReply> Model::Core::answer_from(ReplyCache& cache, Call& call) {
     return reply;
   }
   auto reply = ask(call);
-  if (reply) {
-    if (auto kept = cache.keep(request, *reply); !kept) report(kept.error());
+  // A reply that was cut short under a budget may be whole without it.
+  const bool cut = call.context.budget && reply && reply->finish_reason == "length";
+  if (reply && !cut) {
+    auto kept = guarded([&] { return cache.keep(request, *reply); });
+    if (!kept) report(kept.error());
   }
   return reply;
 }
 
 /// Does for the budget, the totals and the listeners what the recorded call did; nothing is sent.
 void Model::Core::replay(Call& call, const ModelEffect& effect) {
+  call.text_given = call.text_given || effect.text_given;
   const std::int64_t tokens = effect.spent.usage.total();
   if (const auto& budget = call.context.budget) {
     // A final answer takes over what was set aside for it; if it cost nothing, that is set aside

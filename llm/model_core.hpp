@@ -22,8 +22,9 @@ class Model::Core {
   Core(Runtime& runtime, std::unique_ptr<Provider> provider, ModelOptions options);
 
   /// The logical call, and those to the fallbacks where it fails.
-  [[nodiscard]] Result<ModelReply> complete(const ModelRequest& request,
-                                            const CallContext& context);
+  /// `text_given`, if not null, becomes true if a piece of the reply has reached the caller.
+  [[nodiscard]] Result<ModelReply> complete(const ModelRequest& request, const CallContext& context,
+                                            bool* text_given = nullptr);
 
   [[nodiscard]] Runtime& runtime() noexcept { return runtime_; }
   [[nodiscard]] const Provider& provider() const noexcept { return *provider_; }
@@ -42,7 +43,7 @@ class Model::Core {
   /// Why the next fallback has to be asked; empty: it has not.
   [[nodiscard]] std::string insufficient(const Call& call, const Result<ModelReply>& reply) const;
   [[nodiscard]] Call begin(const ModelRequest& request, const CallContext& context);
-  void ask_fallbacks(const Call& call, const CallContext& context, Result<ModelReply>& reply);
+  void ask_fallbacks(Call& call, const CallContext& context, Result<ModelReply>& reply);
   [[nodiscard]] Result<ModelReply> recorded(Call& call, EffectLog& effects);
   /// From the cache, else from the provider.
   [[nodiscard]] Result<ModelReply> answer(Call& call);

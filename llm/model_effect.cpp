@@ -102,6 +102,7 @@ Json encode_model_effect(const ModelEffect& effect) {
   } else {
     json["error"] = encode(effect.reply.error());
   }
+  if (effect.text_given) json["text_given"] = true;
   return json;
 }
 
@@ -114,6 +115,7 @@ Result<ModelEffect> decode_model_effect(const Json& json) {
                     .usage = decode_usage(spent.at("usage")),
                     .cost = spent.at("cost"),
                     .queue_wait = decode_duration(spent.at("queue_wait_ns"))};
+    effect.text_given = json.value("text_given", false);
     if (json.contains("error")) {
       effect.reply = fail(decode_error(json.at("error")));
     } else {

@@ -14,6 +14,7 @@ namespace moderato {
 struct ModelEffect {
   Result<ModelReply> reply = fail(ErrorCode::internal, "not performed");
   CallTotals::Snapshot spent{};
+  bool text_given = false;  ///< A piece of it has reached the caller, even if it then failed.
 };
 
 [[nodiscard]] Json encode_reply(const ModelReply& reply);

@@ -288,3 +288,53 @@ TEST_CASE("what an agent does as a tool is replayed call by call") {
   CHECK(spoken(again.transcript) == spoken(first.transcript));
   CHECK(again.calls == 3);
 }
+
+TEST_CASE("a tool is not tried again beyond the chat's deadline") {
+  Simulation world;
+  int runs = 0;
+  ToolOptions options{.idempotent = true};
+  options.max_attempts = 8;
+  options.retry_delay = 10s;
+  const Tool look = tool(
+      "look", "looks",
+      [&runs]() -> std::string { throw std::runtime_error(std::to_string(++runs)); }, options);
+  AssistantAgent alice(
+      {.name = "alice", .model = says(world, {calls("look", "{}"), "TERMINATE"}), .tools = {look}});
+  const ChatResult chat =
+      quiet_user().initiate_chat(alice, "go", {.deadline = world.clock().now() + 5s});
+  CHECK(runs == 1);
+  CHECK(world.clock().now() - Instant{} <= 5s);
+  CHECK(spoken(chat.transcript)[2].find("Error: ") != std::string::npos);
+}
+
+TEST_CASE("a person whom an agent that is a tool waits for is waited for by the whole chat") {
+  Simulation world;
+  const UserProxyAgent expert({.name = "expert", .human_input = pending_input()});
+  AssistantAgent alice(
+      {.name = "alice",
+       .model = says(world, {calls("expert", R"({"task": "decide"})"), "TERMINATE"}),
+       .tools = {agent_tool(expert)}});
+  const ChatResult chat = quiet_user().initiate_chat(alice, "go");
+  CHECK(chat.stop.reason == StopReason::awaiting_human);
+  CHECK(chat.stop.detail.find("expert") != std::string::npos);
+}
+
+TEST_CASE("what a person is asked about shows control characters, and how much is hidden") {
+  Simulation world;
+  std::string asked;
+  ToolOptions options;
+  options.approval = Approval::by_human();
+  const Tool send = tool(
+      "send", "sends", [](const std::string& text) { return text; }, arg("text"), options);
+  const Message call = calls("send", R"({"text": ")" + std::string(600, 'x') + R"("})");
+  AssistantAgent alice(
+      {.name = "alice", .model = says(world, {call, "TERMINATE"}), .tools = {send}});
+  const UserProxyAgent user({.name = "user",
+                             .human_input_mode = HumanInputMode::never,
+                             .human_input = HumanInput([&](const HumanPrompt& prompt) {
+                               asked = prompt.text;
+                               return std::string("yes");
+                             })});
+  user.initiate_chat(alice, "go");
+  CHECK(asked.find("… and 112 more bytes") != std::string::npos);
+}

@@ -120,6 +120,53 @@ TEST_CASE("a tool call that waits for approval goes on when the answer is there"
   CHECK(runs == 1);
 }
 
+TEST_CASE("nothing runs before a person has been asked about every call of a message") {
+  for (const std::size_t together : {1U, 2U}) {
+    CAPTURE(together);
+    Simulation world;
+    ToolOptions careful;
+    careful.approval = Approval::by_human();
+    int paid = 0;
+    int removed = 0;
+    const Tool pay = tool("pay", "pays", [&paid] { return ++paid; });
+    const Tool remove = tool(
+        "remove", "removes", [&removed] { return ++removed; }, careful);
+    const auto user = [&](std::vector<std::string> answers) {
+      return UserProxyAgent({.name = "user",
+                             .human_input_mode = HumanInputMode::never,
+                             .human_input = pending_input(std::move(answers)),
+                             .max_parallel_tools = together});
+    };
+    const auto alice = [&](std::vector<ScriptedReply> replies) {
+      return AssistantAgent(
+          {.name = "alice", .model = says(world, std::move(replies)), .tools = {pay, remove}});
+    };
+    Message both = calls("pay", "{}", "1");
+    both.tool_calls.push_back({"2", "remove", "{}"});
+    Session first(world);
+    CHECK(user({}).initiate_chat(alice({both}), "go", {.session = &first}).stop.reason ==
+          StopReason::awaiting_human);
+    CHECK(paid == 0);
+    Session second(world);
+    const UserProxyAgent later = user({"yes"});
+    const AssistantAgent same = alice({"TERMINATE"});
+    REQUIRE(load_session(second, stored(first), {later, same}).has_value());
+    (void)later.initiate_chat(same, ChatMessage::go_on(), {.session = &second});
+    CHECK(paid == 1);
+    CHECK(removed == 1);
+  }
+}
+
+TEST_CASE("words that are no UTF-8 are saved as what a provider would be sent") {
+  Simulation world;
+  const AssistantAgent alice = helper(world, {"one"});
+  Session session(world);
+  quiet_user().initiate_chat(alice, "caf\xe9", {.max_turns = 1, .session = &session});
+  const auto saved = save_session(session);
+  REQUIRE(saved.has_value());
+  CHECK(saved->dump().find("caf\xEF\xBF\xBD") != std::string::npos);
+}
+
 TEST_CASE("with a journal the run is resumed with the answer, and pays for nothing twice") {
   Simulation world;
   auto journal = std::make_shared<MemoryJournal>();

@@ -1,8 +1,11 @@
 #include <doctest/doctest.h>
 
+#include <stdexcept>
+
 #include <fstream>
 
 #include <llm/fake_provider.hpp>
+#include <moderato/core/budget.hpp>
 #include <moderato/core/effect.hpp>
 #include <moderato/core/simulation.hpp>
 #include <moderato/llm/cache/reply_cache.hpp>
@@ -220,6 +223,109 @@ TEST_CASE("a cache that fails is reported, and the model is asked as without") {
   CHECK(text_of(model.complete(question("same"))) == "answer 2");
   REQUIRE(world.warnings.size() == 4);
   CHECK(world.warnings[0].find("the disk is gone") != std::string::npos);
+}
+
+TEST_CASE("a cache that throws is one that fails, and the reply is not lost") {
+  class Throwing final : public ReplyCache {
+   public:
+    Result<std::optional<ModelReply>> find(std::string_view) override { throw 1; }
+    Result<void> keep(std::string_view, const ModelReply&) override {
+      throw std::runtime_error("no room");
+    }
+  };
+  World world;
+  const Model model = world.model(counting(), {.cache = std::make_shared<Throwing>()});
+  CHECK(text_of(model.complete(question("same"))) == "answer 1");
+  REQUIRE(world.warnings.size() == 2);
+  CHECK(world.warnings[1].find("it threw: no room") != std::string::npos);
+}
+
+TEST_CASE("a reply that was cut short under a budget is not kept") {
+  World world;
+  const FakeProvider provider([](const ProviderRequest& request, const CallContext&) {
+    auto outcome = answer(request.max_output_tokens ? "half a" : "half a reply, and the rest");
+    if (request.max_output_tokens) outcome.reply->finish_reason = "length";
+    return outcome;
+  });
+  const Model model = world.model(provider, {.cache = memory_cache()});
+  CallContext tight;
+  tight.budget = TokenBudget::make(200);
+  CHECK(text_of(model.complete(question("same"), tight)) == "half a");
+  CHECK(text_of(model.complete(question("same"))) == "half a reply, and the rest");
+  CHECK(text_of(model.complete(question("same"), tight)) == "half a reply, and the rest");
+}
+
+TEST_CASE("a fallback weighs a prompt itself: what another model measured is no bound for it") {
+  World world;
+  // Eight bytes a token, then a failure; the fallback counts a token a byte.
+  const FakeProvider sparing([n = 0](const ProviderRequest& request, const CallContext&) mutable {
+    std::int64_t bytes = 0;
+    for (const MessagePtr& message : request.request.messages) {
+      bytes += static_cast<std::int64_t>((*message)->text().size());
+    }
+    if (++n > 1) return failure(ErrorCode::not_found, 404);
+    return answer("ok", {.input = bytes / 8, .output = 1, .source = UsageSource::measured});
+  });
+  const FakeProvider greedy([](const ProviderRequest& request, const CallContext&) {
+    std::int64_t bytes = 0;
+    for (const MessagePtr& message : request.request.messages) {
+      bytes += static_cast<std::int64_t>((*message)->text().size());
+    }
+    return answer("ok", {.input = bytes, .output = 1, .source = UsageSource::measured});
+  });
+  const Model model = world.model(sparing, {.fallbacks = {world.model(greedy)}});
+  const auto budget = TokenBudget::make(5'000);
+  CallContext context;
+  context.budget = budget;
+  PromptMemory memory;
+  ModelRequest request = question(std::string(4'000, 'x'));
+  request.sampling.max_output_tokens = 10;
+  request.memory = &memory;
+  CHECK(model.complete(request, context).has_value());
+  request.messages.push_back(store(Message::assistant("ok")));
+  request.messages.push_back(store(Message::user(std::string(2'000, 'y'))));
+  (void)model.complete(request, context);
+  CHECK(budget->overrun() == 0);
+}
+
+TEST_CASE("when a fallback breaks off in a stream, nobody else is asked") {
+  World world;
+  const FakeProvider absent({failure(ErrorCode::not_found, 404)});
+  const FakeProvider broken([](const ProviderRequest& request, const CallContext&) {
+    request.on_delta("half of ");
+    return failure(ErrorCode::connection);
+  });
+  const FakeProvider third({answer("a whole one")});
+  const Model model = world.model(absent, {.fallbacks = {world.model(broken), world.model(third)}});
+  std::string heard;
+  ModelRequest request = question("one");
+  request.on_delta = [&](std::string_view text) { heard += text; };
+  CHECK_FALSE(model.complete(request).has_value());
+  CHECK(heard == "half of ");
+  CHECK(third.sent().empty());
+}
+
+TEST_CASE("a replay of a stream that broke asks no fallback either") {
+  const auto journal = std::make_shared<MemoryJournal>();
+  for (const JournalMode mode : {JournalMode::record, JournalMode::replay}) {
+    World world;
+    const FakeProvider broken([](const ProviderRequest& request, const CallContext&) {
+      request.on_delta("half of ");
+      return failure(ErrorCode::connection);
+    });
+    const FakeProvider second({answer("never said")});
+    const Model model = world.model(broken, {.fallbacks = {world.model(second)}});
+    auto effects = EffectLog::open(journal, "run", mode, world.simulation.clock()).value();
+    CHECK(effects->start(1).has_value());
+    CallContext context;
+    context.effects = effects.get();
+    ModelRequest request = question("one");
+    request.on_delta = [](std::string_view) {};
+    const auto reply = model.complete(request, context);
+    REQUIRE_FALSE(reply.has_value());
+    CHECK(reply.error().code == ErrorCode::connection);
+    CHECK(second.sent().empty());
+  }
 }
 
 TEST_CASE("a model that fails for good is followed by its fallbacks, in their order") {

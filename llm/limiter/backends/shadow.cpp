@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <mutex>
 
 #include <moderato/llm/limiter/limiter_backend.hpp>
@@ -36,6 +37,7 @@ class ShadowBackend final : public LimiterBackend {
         granted.at = now;
         granted.start = {};
         if (grant->start > now) {
+          leaves_.emplace(grant->id, *grant);
           verdict.wait = grant->start - now;
           verdict.reason = "rate";
         }
@@ -48,7 +50,7 @@ class ShadowBackend final : public LimiterBackend {
       }
       count(verdict);
     }
-    if (!verdict.reason.empty() && options_.on_verdict) options_.on_verdict(verdict);
+    tell(verdict);
     return granted;
   }
 
@@ -57,6 +59,11 @@ class ShadowBackend final : public LimiterBackend {
                                   const Outcome& outcome) override {
     if (grant.id == 0) return std::nullopt;  // was charged nowhere
     const std::scoped_lock lock(mutex_);
+    // A call that would still be waiting gives back at the time at which it would have left.
+    if (const auto waiting = leaves_.extract(grant.id)) {
+      const Granted& charged = waiting.mapped();
+      return key_.settle(std::max(now, charged.start), charged, ask, outcome);
+    }
     return key_.settle(now, grant, ask, outcome);
   }
   bool take_retry(Instant now) override {
@@ -85,6 +92,13 @@ class ShadowBackend final : public LimiterBackend {
   }
 
  private:
+  void tell(const ShadowVerdict& verdict) const noexcept {
+    if (verdict.reason.empty() || !options_.on_verdict) return;
+    try {
+      options_.on_verdict(verdict);
+    } catch (...) {  // nobody's call fails for a listener
+    }
+  }
   void count(const ShadowVerdict& verdict) {
     if (verdict.refused) {
       ++report_.would_be_refused;
@@ -99,6 +113,7 @@ class ShadowBackend final : public LimiterBackend {
   mutable std::mutex mutex_;
   QuotaKey key_;
   ShadowReport report_;
+  std::map<std::uint64_t, Granted> leaves_;  // calls under way that would have waited
 };
 
 }  // namespace
