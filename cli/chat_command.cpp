@@ -214,6 +214,12 @@ int chat_with(const ChatFlags& flags, const Run& run) {
   const ChatResult chat =
       chat_in_session(said, run, runtime, model, chat_options(flags, runtime, interrupts));
   print_summary(flags, chat);
+  if (endpoint.api_key.empty() && chat.stop.error &&
+      chat.stop.error->code == ErrorCode::authentication) {
+    fmt::print(stderr,
+               "moderato chat: there is no key in $OPENAI_API_KEY. Set it, name a server that "
+               "needs none with --base-url, or try --simulate.\n");
+  }
   if (interrupts.happened()) return 130;
   return failed(chat.stop) ? 1 : 0;
 }

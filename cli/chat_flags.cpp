@@ -48,8 +48,8 @@ void add_bound_flags(CLI::App& app, ChatFlags& flags) {
   add("--max-output-tokens", flags.max_output_tokens, "Most tokens of one reply");
   app.add_option("--timeout", flags.timeout_s, "Seconds for the whole chat; 0: no such bound")
       ->check(CLI::Range(0.0, 1e9));
-  add("--rpm", flags.rpm, "Your quota: requests per minute");
-  add("--tpm", flags.tpm, "Your quota: tokens per minute");
+  add("--rpm", flags.rpm, "Your quota: requests per minute; 0: learnt from the provider");
+  add("--tpm", flags.tpm, "Your quota: tokens per minute; 0: learnt from the provider");
   add("--max-in-flight", flags.max_in_flight, "Your quota: calls at once");
 }
 

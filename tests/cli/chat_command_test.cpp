@@ -153,6 +153,8 @@ TEST_CASE("a chat without a key for OpenAI says so and sends nothing") {
   CHECK(has(ended.out, "Hello."));  // the transcript so far
   CHECK(has(ended.out, "stopped: model_error"));
   CHECK(has(ended.out, "authentication"));
+  CHECK(has(ended.err, "no key in $OPENAI_API_KEY"));
+  CHECK(has(ended.err, "--simulate"));
 }
 
 TEST_CASE(
