@@ -120,7 +120,8 @@ class Task {
     void wait_for_end();
     void request_stop();
     T take() {
-      if (error_) std::rethrow_exception(error_);
+      // Moved out, so that the exception belongs to this thread alone and dies here.
+      if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
       if constexpr (!std::is_void_v<T>) return std::move(*value);
     }
     [[no_unique_address]] std::conditional_t<std::is_void_v<T>, std::monostate, std::optional<T>>

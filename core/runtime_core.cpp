@@ -162,7 +162,7 @@ void RuntimeCore::run_on_worker(std::function<void()> job) {
     workers_->submit(run, nullptr);
   }
   done.wait_for_notification();
-  if (error) std::rethrow_exception(error);
+  if (error) std::rethrow_exception(std::move(error));
 }
 
 void RuntimeCore::drive(const std::function<bool()>& done, Instant limit) {
