@@ -29,6 +29,7 @@ struct RunFlags {
   std::string resume;
   bool stream = true;
   bool json = false;
+  bool progress = false;
   std::string colour = "auto";
 };
 
@@ -69,6 +70,7 @@ Secret key_in_environment(const std::string& variable) {
 
 Observer printer(const RunFlags& flags) {
   if (flags.json) return json_lines(std::cout);
+  if (flags.progress) return {};
   const Colour colour = flags.colour == "always"  ? Colour::always
                         : flags.colour == "never" ? Colour::never
                                                   : Colour::automatic;
@@ -123,7 +125,9 @@ int run_workflow(const RunFlags& flags) {
   const Interrupts interrupts;
   const auto simulated = simulated_provider(flags);
   const auto journal = flags.journal.empty() ? nullptr : open_journal(flags.journal, true);
-  Runtime runtime({.ledger = journal ? journal->ledger() : nullptr});
+  const auto progress = flags.progress ? std::make_unique<Progress>() : nullptr;
+  Runtime runtime({.observer = progress ? progress->observer() : Observer(),
+                   .ledger = journal ? journal->ledger() : nullptr});
   const auto session = recorded_session(flags, runtime, journal);
   WorkflowOptions options = options_of(flags, simulated.get(), interrupts);
   options.session = session.get();
@@ -173,6 +177,8 @@ std::function<int()> add_run_command(CLI::App& program) {
   app->add_option("--resume", flags->resume, "Go on with this run of the journal")->needs(journal);
   app->add_flag("--stream,!--no-stream", flags->stream, "Show replies as they are made");
   app->add_flag("--json", flags->json, "Print events as JSON lines, and the summary on stderr");
+  app->add_flag("--progress", flags->progress,
+                "Show on stderr how far it is, in place of the conversation");
   app->add_option("--colour", flags->colour, "Colours")
       ->check(CLI::IsMember({"auto", "always", "never"}));
   app->footer(

@@ -25,8 +25,10 @@
 #include <moderato/core/console_printer.hpp>
 #include <moderato/core/doctor/diagnosis.hpp>
 #include <moderato/core/effect.hpp>
+#include <moderato/core/journal/recording.hpp>
 #include <moderato/core/journal/sqlite_journal.hpp>
 #include <moderato/core/ledger_totals.hpp>
+#include <moderato/core/progress.hpp>
 #include <moderato/core/prometheus.hpp>
 #include <moderato/core/redacted_observer.hpp>
 #include <moderato/core/runtime.hpp>
