@@ -13,7 +13,8 @@ using namespace moderato;
 /// The conversation under test; `file` decides whether it is recorded or replayed.
 ChatResult pack(const std::string& file, const OpenAIOptions& model, int& tool_runs) {
   Runtime runtime;
-  Session session(runtime, recorded_session(file).value());
+  const bool again = std::getenv("RECORD_AGAIN") != nullptr;
+  Session session(runtime, recorded_session(file, {.again = again}).value());
   const Tool get_weather = tool(
       "get_weather", "Current weather in a city",
       [&](const std::string& city) { return city + ": " + std::to_string(++tool_runs) + " °C"; },

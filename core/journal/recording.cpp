@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -83,7 +82,7 @@ Result<std::shared_ptr<Journal>> journal_of(const std::string& path) {
   std::size_t number = 0;
   const auto wrong = [&](std::string_view why) {
     return fail(ErrorCode::storage, fmt::format("line {} of the recording {} is no effect: {}. "
-                                                "Record again with MODERATO_RECORD=1",
+                                                "Record again",
                                                 number, path, why));
   };
   for (std::string text; std::getline(file, text);) {
@@ -101,16 +100,9 @@ Result<std::shared_ptr<Journal>> journal_of(const std::string& path) {
     }
   }
   if (number == 0) {
-    return fail(ErrorCode::storage, fmt::format("the recording {} is empty. Record again with "
-                                                "MODERATO_RECORD=1",
-                                                path));
+    return fail(ErrorCode::storage, fmt::format("the recording {} is empty. Record again", path));
   }
   return journal;
-}
-
-bool asked_to_record() {
-  const char* value = std::getenv("MODERATO_RECORD");
-  return value != nullptr && *value != '\0';
 }
 
 }  // namespace
@@ -118,7 +110,7 @@ bool asked_to_record() {
 Result<SessionOptions> recorded_session(const std::string& path, RecordingOptions options) {
   std::error_code none;
   SessionOptions session{.id = std::move(options.run)};
-  if (std::filesystem::exists(path, none) && !options.again.value_or(asked_to_record())) {
+  if (std::filesystem::exists(path, none) && !options.again) {
     auto journal = journal_of(path);
     if (!journal) return tl::unexpected<Error>(std::move(journal).error());
     session.journal = std::move(*journal);

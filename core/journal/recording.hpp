@@ -1,6 +1,5 @@
 #pragma once
 
-#include <optional>
 #include <string>
 
 #include <moderato/core/result.hpp>
@@ -9,8 +8,8 @@
 namespace moderato {
 
 struct RecordingOptions {
-  /// Record anew though the file is there; nullopt: if $MODERATO_RECORD is set and not empty.
-  std::optional<bool> again{};
+  /// Record anew though the file is there: whatever your tests go by, an environment variable say.
+  bool again = false;
   /// Id of the session: the run's name in the file.
   std::string run = "recorded";
 };
@@ -25,7 +24,7 @@ struct RecordingOptions {
 ///
 /// If the file is there, a session with the options replays it, and a program that differs from
 /// the recorded one stops with replay_mismatch, which shows both sides; then run it once with
-/// MODERATO_RECORD=1. If it is not there, the session records: each effect is a line of JSON in the
+/// `again`. If it is not there, the session records: each effect is a line of JSON in the
 /// file as soon as it happened. Keys are in none of them.
 ///
 /// Errors: storage (the file cannot be read, or a line of it is no effect: which), configuration

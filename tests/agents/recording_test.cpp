@@ -29,7 +29,7 @@ struct Counters {
 
 /// A talk with a tool; `file` says whether it is recorded or replayed.
 ChatResult talk(const std::string& file, Counters& count, const std::string& question = "hello",
-                RecordingOptions options = {.again = false}) {
+                RecordingOptions options = {}) {
   Simulation world({.seed = 1});
   Session session(world, recorded_session(file, std::move(options)).value());
   const Model model = world.model(
@@ -83,21 +83,6 @@ TEST_CASE("a changed conversation stops with both sides, until it is recorded ag
   CHECK(count.models == 0);
 }
 
-TEST_CASE("the environment says whether to record again") {
-  const test::TemporaryFolder folder;
-  const std::string file = folder / "talk.jsonl";
-  Counters count;
-  talk(file, count);
-  ::setenv("MODERATO_RECORD", "1", 1);
-  count = {};
-  talk(file, count, "good evening", {});
-  CHECK(count.models == 3);
-  ::unsetenv("MODERATO_RECORD");
-  count = {};
-  CHECK(talk(file, count, "good evening", {}).stop.reason == StopReason::max_turns);
-  CHECK(count.models == 0);
-}
-
 TEST_CASE("a recording that breaks off, or is damaged, says where") {
   const test::TemporaryFolder folder;
   const std::string file = folder / "talk.jsonl";
@@ -117,8 +102,7 @@ TEST_CASE("a recording that breaks off, or is damaged, says where") {
     return options.error().message;
   };
   CHECK(error_of("{\"run\":").find("line 1 of the recording") == 0);
-  CHECK(error_of(whole + "{\"run\":\"recorded\"}\n").find("MODERATO_RECORD=1") !=
-        std::string::npos);
+  CHECK(error_of(whole + "{\"run\":\"recorded\"}\n").find("Record again") != std::string::npos);
   CHECK(error_of("[]\n").find("line 1") == 0);
   CHECK(error_of("").find("is empty") != std::string::npos);
   // Cut at any byte it is refused or it stops; it never crashes.
