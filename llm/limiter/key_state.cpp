@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <string>
 
 // Coming back
@@ -83,6 +84,28 @@ void KeyState::begin_probe(Instant now) noexcept {
   const bool fast = answered_in_ > Duration::zero();
   until_ = now + (fast ? std::clamp<Duration>(4 * answered_in_, milliseconds(100), seconds(2))
                        : probe_lease);
+}
+
+std::optional<KeyState> KeyState::from_bytes(std::string_view bytes) {
+  KeyState state;
+  if (bytes.size() != sizeof(KeyState)) return std::nullopt;
+  std::memcpy(static_cast<void*>(&state), bytes.data(), sizeof(KeyState));
+  // Times that can be added and compared without overflow, and a byte that is a bool.
+  constexpr Duration far = std::chrono::nanoseconds(std::int64_t{1} << 61);
+  const auto near = [&](Duration time) { return time >= -far && time <= 2 * (far - Duration(1)); };
+  const auto is_bool = [](const bool& flag) {
+    return *reinterpret_cast<const unsigned char*>(&flag) <= 1;
+  };
+  const auto is_count = [](int number) { return number >= 0 && number < 1'000'000'000; };
+  const bool sound = state.phase_ <= Phase::closed && is_bool(state.billing_) &&
+                     is_bool(state.tell_reopened_) && is_bool(state.reopened_) &&
+                     is_count(state.refusals_in_a_row_) && is_count(state.overloads_in_a_row_) &&
+                     is_count(state.failures_in_a_row_) && is_count(state.ramp_share_) &&
+                     is_count(state.ramp_per_second_) && state.max_hold_ >= Duration{} &&
+                     near(state.max_hold_) && near(state.until_.time_since_epoch()) &&
+                     near(state.answered_in_) && near(state.ramp_from_.time_since_epoch());
+  if (!sound) return std::nullopt;
+  return state;
 }
 
 KeyChange KeyState::change(Phase phase, Instant now, Instant until, std::string_view why) {
@@ -192,7 +215,7 @@ int KeyState::share(Instant now) const noexcept {
   if (ramp_share_ >= 1000) return 1000;
   const auto passed = std::chrono::duration_cast<milliseconds>(now - ramp_from_).count();
   const std::int64_t grown =
-      std::min<std::int64_t>(passed, 10'000'000) * ramp_per_second_ / 1'000'000;
+      std::clamp<std::int64_t>(passed, 0, 10'000'000) * ramp_per_second_ / 1'000'000;
   return static_cast<int>(std::clamp<std::int64_t>(ramp_share_ + grown, ramp_share_, 1000));
 }
 

@@ -35,6 +35,8 @@ namespace moderato {
 class KeyState {
  public:
   explicit KeyState(Duration max_hold = std::chrono::seconds(120)) noexcept : max_hold_(max_hold) {}
+  /// A copy of what another process kept byte by byte; nullopt if it cannot be one.
+  [[nodiscard]] static std::optional<KeyState> from_bytes(std::string_view bytes);
 
   enum class Gate : std::uint8_t { go, probe, wait, refuse };
   /// What a call meets now. Ends what is over.

@@ -189,15 +189,17 @@ Admission RedisBackend::try_acquire(Instant now, const Ask& ask, const Ticket& t
   }
   const Instant begin = steady_.now();
   const auto reply = ask_and_wait(acquire_script, std::move(words));
+  auto given = reply ? redis_answers::read_acquired(*reply)
+                     : Result<redis_answers::Acquired>(fail(reply.error()));
   const Duration took = options_.callers_time ? Duration{} : steady_.now() - begin;
   const std::scoped_lock lock(mutex_);
   --asking_;
-  if (!reply) return failed(now, ask, ticket, reply.error());
+  if (!given) return failed(now, ask, ticket, given.error());
   joined_ = true;
   if (local_) charge_debt();
   // A step backwards of the callers' clock counts as no step.
-  if (options_.callers_time) now = std::max(now, instant_of(reply->number(1)));
-  return answer(now, took, ask, *reply);
+  if (options_.callers_time) now = std::max(now, given->now);
+  return answer(now, took, ask, *std::move(given));
 }
 
 Admission RedisBackend::failed(Instant now, const Ask& ask, const Ticket& ticket,
@@ -214,68 +216,51 @@ Admission RedisBackend::failed(Instant now, const Ask& ask, const Ticket& ticket
 }
 
 Admission RedisBackend::answer(Instant now, Duration took, const Ask& ask,
-                               const RedisReply& reply) {
-  const std::int64_t kind = reply.number(0);
-  const std::int64_t server_now = reply.number(1);
-  offset_ = options_.callers_time ? Duration{} : instant_of(server_now) - (now + took / 2);
-  heard(reply, kind == 1 ? 16 : kind == 2 ? 9 : kind == 3 ? 7 : 8);
-  if (kind == 1) return granted(now, took, reply);
-  if (kind == 2) {
-    const std::int64_t until = reply.number(6);
-    const std::int64_t why = reply.number(7);
-    const std::int64_t lead = reply.number(8);
-    const char* reason = why == 8   ? "in_flight"
-                         : why == 9 ? mirror_.state().name(instant_of(server_now))
-                                    : to_string(static_cast<QuotaUnit>(why));
-    // From the answer on, not from the question: late by half a round trip, never early.
-    if (until < 0) return MustWait{Instant::max(), reason, lead};
-    return MustWait{now + took + microseconds(until - server_now), reason, lead};
+                               redis_answers::Acquired reply) {
+  const Instant there = reply.now;
+  offset_ = options_.callers_time ? Duration{} : there - (now + took / 2);
+  if (reply.version != state_version_) adopt(reply.version, reply.state);
+  slots_in_use_ = reply.slots_in_use;
+  levels_ = std::move(reply.levels);
+  if (const auto* verdict = std::get_if<redis_answers::Granted>(&reply.verdict)) {
+    return granted(now, took, *verdict, there);
   }
-  if (kind == 3) {
-    Error error = mirror_.state().refusal(instant_of(server_now));
-    if (!error.retry_after) error.retry_after = microseconds(reply.number(6) - server_now);
+  if (const auto* verdict = std::get_if<redis_answers::Waits>(&reply.verdict)) {
+    using For = redis_answers::Waits::For;
+    const char* reason = verdict->what == For::slots   ? "in_flight"
+                         : verdict->what == For::state ? mirror_.state().name(there)
+                                                       : to_string(verdict->unit);
+    // From the answer on, not from the question: late by half a round trip, never early.
+    if (!verdict->until) return MustWait{Instant::max(), reason, verdict->lead};
+    return MustWait{now + took + (*verdict->until - there), reason, verdict->lead};
+  }
+  if (const auto* verdict = std::get_if<redis_answers::Refuses>(&reply.verdict)) {
+    Error error = mirror_.state().refusal(there);
+    if (!error.retry_after) error.retry_after = verdict->until - there;
     return Refused{std::move(error)};
   }
-  const auto unit = static_cast<QuotaUnit>(reply.number(6));
+  const auto& [unit, limit] = std::get<redis_answers::NeverFits>(reply.verdict);
   return Refused{
       {.code = ErrorCode::too_large,
        .message = fmt::format("the call needs {} {} and the quota is {}: shorten the "
                               "prompt or lower the output cap",
-                              amount(mirror_.weigh(ask), unit), to_string(unit), reply.number(7))}};
+                              amount(mirror_.weigh(ask), unit), to_string(unit), limit)}};
 }
 
-Granted RedisBackend::granted(Instant now, Duration took, const RedisReply& reply) {
-  const std::int64_t server_now = reply.number(1);
-  Granted grant{.id = static_cast<std::uint64_t>(reply.number(6)),
-                .at = now,
-                .charged = {.requests = reply.number(7),
-                            .input_tokens = reply.number(8),
-                            .output_tokens = reply.number(9),
-                            .micros = reply.number(10)}};
-  if (const std::int64_t next = reply.number(11); next > 0) {
-    grant.next = {.until = now + took + microseconds(next - server_now), .lead = reply.number(15)};
+Granted RedisBackend::granted(Instant now, Duration took, const redis_answers::Granted& verdict,
+                              Instant server_now) {
+  Granted grant{.id = verdict.id, .at = now, .charged = verdict.charged};
+  if (verdict.next) {
+    grant.next = {.until = now + took + (*verdict.next - server_now), .lead = verdict.next_lead};
   }
-  if (const std::int64_t start = reply.number(13); start > server_now) {
-    grant.at = grant.start = now + took + microseconds(start - server_now);
+  if (verdict.start > server_now) {
+    grant.at = grant.start = now + took + (verdict.start - server_now);
   }
-  grant.share = static_cast<double>(reply.number(14)) / 1e6;
-  if (reply.number(12) == 1) begin_probe(instant_of(server_now));
+  grant.share = verdict.share;
+  if (verdict.probe) begin_probe(server_now);
   grant.epoch = mirror_.state().epoch();
-  in_flight_[grant.id] = {.at = std::max(server_now, reply.number(13)), .epoch = grant.epoch};
+  in_flight_[grant.id] = {.at = micros_of(verdict.start), .epoch = grant.epoch};
   return grant;
-}
-
-/// What every answer of the acquire script says, apart from its own.
-void RedisBackend::heard(const RedisReply& reply, std::size_t levels) {
-  if (reply.number(2) != state_version_) adopt(reply.number(2), reply.string(3));
-  slots_in_use_ = reply.number(4);
-  levels_.clear();
-  for (std::size_t i = levels; i + 3 < reply.elements.size(); i += 4) {
-    levels_.push_back({.unit = static_cast<QuotaUnit>(reply.number(i)),
-                       .limit = std::max<std::int64_t>(reply.number(i + 1), 1),
-                       .period = microseconds(reply.number(i + 2)),
-                       .owed = microseconds(reply.number(i + 3))});
-  }
 }
 
 /// A build with another state machine goes by what follows from it, and changes nothing.
@@ -283,8 +268,8 @@ void RedisBackend::adopt(std::int64_t version, const std::string& state) {
   state_version_ = version;
   if (state.empty()) {
     mirror_.state() = KeyState(options_.rules.max_hold);
-  } else if (state.size() == sizeof(KeyState)) {
-    std::memcpy(static_cast<void*>(&mirror_.state()), state.data(), sizeof(KeyState));
+  } else if (const auto theirs = KeyState::from_bytes(state)) {
+    mirror_.state() = *theirs;
   }
 }
 
@@ -300,7 +285,8 @@ void RedisBackend::withdraw(Instant now, std::uint64_t ticket_id) {
 
 bool RedisBackend::take_retry(Instant now) {
   const auto reply = ask_and_wait(tell_script, tell(now, "retry"));
-  if (reply) return reply->number(3) == 1;
+  const auto told = reply ? redis_answers::read_told(*reply) : fail(reply.error());
+  if (told) return told->value == 1;
   const std::scoped_lock lock(mutex_);
   return local_ && local_->take_retry(now);
 }
@@ -318,7 +304,7 @@ WaitEstimate RedisBackend::expected_wait(Instant now, const Ask& ask,
     estimate.at_least = held - server_now;
     estimate.reason = mirror_.state().name(server_now);
   }
-  for (const Level& level : levels_) {
+  for (const auto& level : levels_) {
     const double period = std::chrono::duration<double>(level.period).count();
     const auto units =
         static_cast<double>(amount(weighed, level.unit) + amount(before, level.unit));
@@ -343,48 +329,13 @@ Result<KeySnapshot> RedisBackend::look(Instant now) const {
     return fail(ErrorCode::configuration, reply.error().message);
   }
   if (!reply) return fail(reply.error());
-  if (reply->number(1) < 0) {
+  auto seen = redis_answers::read_looked(*reply, now, options_.rules.max_hold);
+  if (!seen) return fail(std::move(seen).error());
+  if (!*seen) {
     return fail(ErrorCode::not_found,
                 fmt::format("redis: there is no quota \"{}\" in use", options_.redis.name));
   }
-  return seen(*reply, now);
-}
-
-/// What "look" answered.
-KeySnapshot RedisBackend::seen(const RedisReply& given, Instant now) const {
-  const RedisReply* reply = &given;
-  const std::int64_t server_now = reply->number(0);
-  KeyState state(options_.rules.max_hold);
-  if (reply->string(2).size() == sizeof(KeyState)) {
-    std::memcpy(static_cast<void*>(&state), reply->string(2).data(), sizeof(KeyState));
-  }
-  const Instant at = instant_of(server_now);
-  KeySnapshot snapshot{.state = state.name(at),
-                       .why = std::string(state.why()),
-                       .in_flight = reply->number(5),
-                       .max_in_flight = reply->number(6),
-                       .retries_left = static_cast<double>(reply->number(9)) / 10,
-                       .granted = static_cast<std::uint64_t>(reply->number(4)),
-                       .rejections = static_cast<std::uint64_t>(reply->number(8)),
-                       .waiting = static_cast<std::size_t>(reply->number(7)),
-                       .owners = static_cast<std::size_t>(reply->number(10))};
-  if (snapshot.state == "open") snapshot.why.clear();
-  if (reply->number(11) > 0 && reply->number(12) > server_now) {
-    snapshot.until = now + microseconds(reply->number(12) - server_now);
-  }
-  for (std::size_t i = 13; i + 3 < reply->elements.size(); i += 4) {
-    const auto unit = static_cast<QuotaUnit>(reply->number(i));
-    const std::int64_t level = reply->number(i + 3);
-    if (unit != QuotaUnit::micros) {
-      double& left = unit == QuotaUnit::requests ? snapshot.requests_left : snapshot.tokens_left;
-      left = std::min(left, static_cast<double>(level));
-    }
-    snapshot.dimensions.push_back({.name = to_string(unit),
-                                   .limit = reply->number(i + 1),
-                                   .period = microseconds(reply->number(i + 2)),
-                                   .level = level});
-  }
-  return snapshot;
+  return **std::move(seen);
 }
 
 KeySnapshot RedisBackend::snapshot(Instant now) const {
@@ -397,9 +348,11 @@ KeySnapshot RedisBackend::snapshot(Instant now) const {
     return snapshot;
   }
   client_->run(tell_script, tell(now, "look"), [this, now](const Result<RedisReply>& reply) {
-    if (!reply || reply->number(1) < 0) return;
+    if (!reply) return;
+    auto seen = redis_answers::read_looked(*reply, now, options_.rules.max_hold);
+    if (!seen || !*seen) return;
     const std::scoped_lock heard_lock(mutex_);
-    looked_ = seen(*reply, now);
+    looked_ = **std::move(seen);
   });
   return looked_;
 }
@@ -458,11 +411,13 @@ void RedisBackend::renew() {
   words.emplace_back("0");
   client_->run(tell_script, std::move(words), [this](const Result<RedisReply>& reply) {
     if (!reply) return;
+    const auto told = redis_answers::read_told(*reply);
+    if (!told) return;
     const std::scoped_lock lock(mutex_);
-    if (reply->number(1) < 0) {
+    if (told->version < 0) {
       ticks_to_renewal_ = 1;  // the quota is not there yet
     } else {
-      others_ = static_cast<std::size_t>(std::max<std::int64_t>(reply->number(3), 1));
+      others_ = static_cast<std::size_t>(std::max<std::int64_t>(told->value, 1));
     }
   });
 }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <moderato/llm/limiter/backends/redis.hpp>
+#include <moderato/llm/limiter/backends/redis_answers.hpp>
 #include <moderato/llm/limiter/backends/redis_client.hpp>
 #include <moderato/llm/limiter/limiter_backend.hpp>
 #include <moderato/llm/limiter/quota_key.hpp>
@@ -58,15 +59,7 @@ class RedisBackend final : public LimiterBackend {
     std::int64_t at = 0;  // server's µs
     std::uint64_t epoch = 0;
   };
-  struct Level {  // of a limit, as it was heard last
-    QuotaUnit unit{};
-    std::int64_t limit = 1;
-    Duration period{};
-    Duration owed{};
-  };
   struct Listener;
-
-  [[nodiscard]] KeySnapshot seen(const RedisReply& given, Instant now) const;
 
   [[nodiscard]] std::int64_t server_time(Instant now) const;
   [[nodiscard]] std::string given_time(Instant now) const;
@@ -76,10 +69,10 @@ class RedisBackend final : public LimiterBackend {
   [[nodiscard]] std::vector<std::string> acquire_words(Instant now, const Ask& ask,
                                                        const Ticket& ticket,
                                                        const NextInLine* next) const;
-  Admission answer(Instant now, Duration took, const Ask& ask, const RedisReply& reply);
+  Admission answer(Instant now, Duration took, const Ask& ask, redis_answers::Acquired reply);
   Admission failed(Instant now, const Ask& ask, const Ticket& ticket, const Error& error);
-  Granted granted(Instant now, Duration took, const RedisReply& reply);
-  void heard(const RedisReply& reply, std::size_t levels);
+  Granted granted(Instant now, Duration took, const redis_answers::Granted& verdict,
+                  Instant server_now);
   void adopt(std::int64_t version, const std::string& state);
   void begin_probe(Instant now);
   [[nodiscard]] std::string corrections(const Outcome& outcome, Duration age,
@@ -111,7 +104,7 @@ class RedisBackend final : public LimiterBackend {
   std::int64_t state_version_ = 0;
   Duration offset_{};  // the server's clock minus the callers'
   std::unordered_map<std::uint64_t, Grant> in_flight_;
-  std::vector<Level> levels_;
+  std::vector<redis_answers::Level> levels_;  // as they were heard last
   std::int64_t slots_in_use_ = 0;
   std::string run_;
   std::string down_because_ = "not connected yet";

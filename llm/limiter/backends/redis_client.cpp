@@ -242,7 +242,10 @@ void RedisClient::answer(Request& request, RedisReply reply) {
 void RedisClient::hear() {
   if (subscription_ == nullptr) return;
   while (const auto reply = subscription_->next()) {
-    if (reply->string(0) == "message" && options_.heard) options_.heard(reply->string(2));
+    const auto& words = reply->elements;
+    if (words.size() == 3 && words[0].text == "message" && options_.heard) {
+      options_.heard(words[2].text);
+    }
   }
   if (!subscription_->failed()) return;
   subscription_.reset();

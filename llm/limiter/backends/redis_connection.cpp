@@ -40,7 +40,9 @@ std::string decoded(std::string_view text) {
   return plain;
 }
 
-RedisReply taken(const redisReply& from) {
+}  // namespace
+
+RedisReply reply_of(const redisReply& from) {
   RedisReply reply;
   switch (from.type) {
     case REDIS_REPLY_INTEGER:
@@ -59,7 +61,7 @@ RedisReply taken(const redisReply& from) {
     case REDIS_REPLY_ARRAY:
       reply.kind = RedisReply::Kind::array;
       for (std::size_t i = 0; i < from.elements; ++i) {
-        reply.elements.push_back(taken(*from.element[i]));
+        reply.elements.push_back(reply_of(*from.element[i]));
       }
       break;
     default:
@@ -67,8 +69,6 @@ RedisReply taken(const redisReply& from) {
   }
   return reply;
 }
-
-}  // namespace
 
 Result<RedisAddress> RedisAddress::parse(const std::string& url) {
   RedisAddress address;
@@ -179,7 +179,7 @@ std::optional<RedisReply> RedisConnection::next() {
     return std::nullopt;
   }
   const std::unique_ptr<void, void (*)(void*)> owned(raw, freeReplyObject);
-  RedisReply reply = taken(*static_cast<redisReply*>(raw));
+  RedisReply reply = reply_of(*static_cast<redisReply*>(raw));
   if (greetings_ == 0) return reply;
   --greetings_;
   if (reply.is_error()) refused_ = reply.text;

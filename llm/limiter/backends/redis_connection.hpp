@@ -11,6 +11,8 @@
 #include <moderato/core/result.hpp>
 #include <moderato/core/secret.hpp>
 
+struct redisReply;  // hiredis
+
 namespace moderato {
 
 /// Where a Redis is: "redis://[user[:password]@]host[:port][/database]" or
@@ -38,15 +40,9 @@ struct RedisReply {
   std::vector<RedisReply> elements{};
 
   [[nodiscard]] bool is_error() const noexcept { return kind == Kind::error; }
-  /// The element's integer; 0 if there is none.
-  [[nodiscard]] std::int64_t number(std::size_t index) const noexcept {
-    return index < elements.size() ? elements[index].integer : 0;
-  }
-  [[nodiscard]] const std::string& string(std::size_t index) const noexcept {
-    static const std::string none;
-    return index < elements.size() ? elements[index].text : none;
-  }
 };
+/// hiredis' reply as ours.
+[[nodiscard]] RedisReply reply_of(const redisReply& reply);
 
 /// One connection, never waiting: commands are written when the socket takes them, and replies come
 /// in the order of the commands. The only place that knows hiredis. One thread at a time.

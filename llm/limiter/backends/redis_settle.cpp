@@ -138,11 +138,13 @@ void RedisBackend::send_state(std::vector<std::string> words, std::function<void
   client_->run(tell_script, std::move(words),
                [this, again = std::move(again)](const Result<RedisReply>& reply) {
                  if (!reply) return;
+                 const auto told = redis_answers::read_told(*reply);
+                 if (!told || told->version < 0) return;
                  const std::scoped_lock lock(mutex_);
-                 if ((reply->number(3) & 2) != 0) {
-                   state_version_ = std::max(state_version_, reply->number(1));
-                 } else if (reply->number(1) >= 0) {
-                   adopt(reply->number(1), reply->string(2));
+                 if ((told->value & 2) != 0) {
+                   state_version_ = std::max(state_version_, told->version);
+                 } else {
+                   adopt(told->version, told->state);
                    if (again) again();
                  }
                });
