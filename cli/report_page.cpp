@@ -25,8 +25,8 @@ pre { background: var(--soft); padding: .6rem; overflow-x: auto; white-space: pr
 svg { width: 100%; height: auto; background: var(--soft); }
 svg text { fill: var(--ink); font: 11px system-ui, sans-serif; } .lane { font-weight: 600; }
 .queued { fill: var(--wait); } .sent { fill: var(--first); } .answered { fill: var(--done); }
-.retried { fill: var(--again); } .refused { fill: var(--bad); }
-.tokens { fill: none; stroke: var(--done); stroke-width: 2; }
+.retried { fill: var(--again); } .tool { fill: var(--ok); } .refused { fill: var(--bad); }
+.tokens, .cost { fill: none; stroke: var(--done); stroke-width: 2; } .cost { stroke: var(--again); }
 .budget { stroke: var(--bad); stroke-dasharray: 6 4; }
 .stop { padding: .6rem .8rem; border-left: .4rem solid var(--ok); background: var(--soft); }
 .stop.bad { border-color: var(--bad); }
@@ -225,11 +225,15 @@ std::string report_page(const ReportData& data) {
               "queued<span style=\"background:var(--first)\"></span>until the first token"
               "<span style=\"background:var(--done)\"></span>answered"
               "<span style=\"background:var(--again)\"></span>answered after a retry"
+              "<span style=\"background:var(--ok)\"></span>a tool ran"
               "<span style=\"background:var(--bad)\"></span>refused or failed</p>\n");
   section("tokens", "Tokens and cost",
           "<div class=\"drawing\">" + token_drawing(data) + "</div>\n");
   section("calls", "Calls", calls_html(data));
   section("waits", "Waits", waits_html(data));
+  const std::string level = level_drawing(data);
+  section("quota", "What was left of the quota",
+          level.empty() ? level : "<div class=\"drawing\">" + level + "</div>\n");
   section("findings", "What the doctor says", findings_html(data.diagnosis));
   section("transcript", "Transcript", transcript_html(data));
   if (const auto program = parse_json(data.run.program)) {

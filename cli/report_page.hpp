@@ -26,9 +26,11 @@ struct ReportData {
 /// Code for HTML: strings, comments, numbers and common words of any language are marked.
 [[nodiscard]] std::string code_html(std::string_view code);
 
-/// The drawings: calls and tools in time, one lane for each agent; and tokens over time, against
-/// the budget if there was one. Each is an SVG element, or empty if there is nothing to draw.
+/// The drawings: calls and tools in time, one lane for each agent; tokens and cost over time,
+/// against the budget if there was one; what the provider said is left of its quota. Each is an SVG
+/// element, or empty if there is nothing to draw.
 [[nodiscard]] std::string timeline_drawing(const ReportData& data);
 [[nodiscard]] std::string token_drawing(const ReportData& data);
+[[nodiscard]] std::string level_drawing(const ReportData& data);
 
 }  // namespace moderato

@@ -125,3 +125,38 @@ TEST_CASE("wherever a chat dies, the resumed one is like the one that was not in
     CHECK(world.paid <= 3);
   }
 }
+
+TEST_CASE("a run goes by the time that it was alive, wherever the clocks of its lives stand") {
+  // Each word takes two seconds and the chat may take nine; each life begins at another time.
+  const auto live = [](const std::shared_ptr<Journal>& journal, Duration clock, JournalMode mode) {
+    Simulation world;
+    world.run_for(clock);
+    Session session(world, {.id = "run", .journal = journal, .journal_mode = mode});
+    const Model model = world.model(
+        scripted([](const ModelRequest& request) -> Result<ModelReply> {
+          sleep_for(std::chrono::seconds(2));
+          return ModelReply{.message = Message::assistant(std::to_string(request.messages.size()))};
+        }),
+        {.limiter = unlimited()});
+    const AssistantAgent clerk({.name = "clerk", .model = model});
+    return quiet_user("go on", 100)
+        .initiate_chat(clerk, "Count.",
+                       {.termination = elapsed(std::chrono::seconds(9)), .session = &session});
+  };
+  const auto whole = std::make_shared<MemoryJournal>();
+  const ChatResult expected = live(whole, {}, JournalMode::record);
+  CHECK(expected.stop.reason == StopReason::deadline);
+  const std::size_t records = whole->read("run")->size();
+  const std::chrono::hours far(24 * 365 * 10);
+  for (const auto& [first, second] : {std::pair<Duration, Duration>(far, {}), {{}, far}}) {
+    for (std::size_t alive = 1; alive < records; ++alive) {
+      CAPTURE(alive);
+      const auto journal = std::make_shared<MemoryJournal>();
+      live(std::make_shared<Dying>(journal, alive), first, JournalMode::record);
+      const ChatResult resumed = live(journal, second, JournalMode::resume);
+      CHECK(spoken(resumed.transcript) == spoken(expected.transcript));
+      CHECK(resumed.stop == expected.stop);
+      CHECK(resumed.transcript.back().at == expected.transcript.back().at);
+    }
+  }
+}

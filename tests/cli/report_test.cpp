@@ -117,6 +117,34 @@ TEST_CASE("the timeline has a bar for the wait, the first token and the answer o
   CHECK(timeline_drawing({}).empty());
 }
 
+TEST_CASE("tools stand on the timeline where they ran, the cost and the quota over time") {
+  ReportData data;
+  data.calls = {call(0s, 0s), call(10s, 0s)};
+  data.calls[0].cost = 0.25;
+  data.calls[0].limit_tokens = 1000;
+  data.calls[0].remaining_tokens = 600;
+  CHECK(level_drawing({}).empty());
+  const auto event = [&](Duration at, EventData what) {
+    data.events.push_back(to_json(Event{.at = Instant(at), .data = std::move(what)}));
+  };
+  event(100s, CallSent{.agent = "writer", .attempt = 1});
+  event(107s, ToolFinished{.agent = "writer", .tool = "<dig>", .took = 4s});
+  event(108s, ToolFinished{.agent = "runner", .tool = "run", .ok = false, .took = 1s});
+  event(110s, CallSent{.agent = "writer", .attempt = 1});
+  // From 0 s to 12 s on 1,000 units: the tool ran from 3 s to 7 s.
+  const std::string drawing = timeline_drawing(data);
+  CHECK(has(drawing, "class=\"tool\" x=\"250.0\" y=\"62\" width=\"333.3\""));
+  CHECK(has(drawing, "tool &lt;dig&gt;: 4.00 s"));
+  CHECK(has(drawing, "class=\"tool refused\""));
+  CHECK(has(drawing, ">runner</text>"));
+  const std::string tokens = token_drawing(data);
+  CHECK(has(tokens, "cost 0.250000"));
+  CHECK(has(tokens, "class=\"cost\" points=\"0,180.0 166.7,180.0 166.7,90.0 1000.0,90.0"));
+  CHECK(has(level_drawing(data), "tokens left: 60 %"));
+  data.calls.clear();
+  CHECK(timeline_drawing(data).empty());
+}
+
 TEST_CASE("a report of ten thousand messages has all of them") {
   ReportData data;
   for (int i = 0; i < 10'000; ++i) {
