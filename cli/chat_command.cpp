@@ -54,6 +54,11 @@ OpenAIOptions endpoint_of(const ChatFlags& flags, const ProviderServer* simulate
   options.api_key = environment("OPENAI_API_KEY");
   const std::string url = flags.base_url.empty() ? environment("OPENAI_BASE_URL") : flags.base_url;
   if (!url.empty()) options.base_url = url;
+  // It would be kept with the run.
+  const std::string key = environment("OPENAI_API_KEY");
+  if (!key.empty() && url.find(key) != std::string::npos) {
+    throw WrongFlags("the base URL has the key in it; leave it out there, it is sent in a header");
+  }
   if (options.model.empty()) options.model = environment("OPENAI_MODEL");
   if (options.model.empty()) options.model = "gpt-4o-mini";
   return options;

@@ -8,7 +8,7 @@ int main() {
   const example::Endpoint endpoint({.first_token = std::chrono::milliseconds(100)});
   const auto ledger = std::make_shared<MemoryLedger>();
   const Progress progress(stderr, {.chats = 8});
-  Runtime runtime({.ledger = ledger, .observer = progress.observer()});
+  Runtime runtime({.observer = progress.observer(), .ledger = ledger});
   const AssistantAgent judge(
       {.name = "judge",
        .system_message = "One word for the customer's mood: glad, neutral, angry.",

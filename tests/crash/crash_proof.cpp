@@ -1,20 +1,16 @@
 // Kills a chat wherever it can be killed and shows that nothing is lost: see tests/crash/run
 // --help.
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <array>
 #include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <moderato/moderato.hpp>
 #include <random>
+#include <support/child_program.hpp>
 #include <thread>
 
 #include "provider_server.hpp"
@@ -28,68 +24,8 @@ const std::vector<std::string> all_patterns{"two_agents", "summary", "budget",  
                                             "letter",     "human",   "group",   "nested",
                                             "graph",      "handoff", "sequence"};
 
-struct Ended {
-  int status = 0;
-  std::vector<Json> lines;
-  [[nodiscard]] bool killed() const { return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL; }
-  [[nodiscard]] int code() const { return WIFEXITED(status) ? WEXITSTATUS(status) : -1; }
-};
-
-/// A crash_chat that runs.
-class Child {
- public:
-  explicit Child(std::vector<std::string> arguments, bool quiet = false) {
-    arguments.insert(arguments.begin(), CRASH_CHAT);
-    std::vector<char*> pointers;
-    for (std::string& argument : arguments) pointers.push_back(argument.data());
-    pointers.push_back(nullptr);
-    std::array<int, 2> out{};
-    if (::pipe2(out.data(), O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
-    posix_spawn_file_actions_t actions;
-    ::posix_spawn_file_actions_init(&actions);
-    ::posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
-    if (quiet) {
-      ::posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-    }
-    const int failed =
-        ::posix_spawn(&process_, CRASH_CHAT, &actions, nullptr, pointers.data(), environ);
-    ::posix_spawn_file_actions_destroy(&actions);
-    ::close(out[1]);
-    out_ = out[0];
-    if (failed != 0) throw std::runtime_error("cannot start " CRASH_CHAT);
-  }
-  ~Child() { ::close(out_); }
-  Child(const Child&) = delete;
-  Child& operator=(const Child&) = delete;
-
-  void signal(int number) const { ::kill(process_, number); }
-  void wait_for_line() {
-    while (text_.find('\n') == std::string::npos && read_more()) {
-    }
-  }
-  Ended wait() {
-    while (read_more()) {
-    }
-    Ended ended;
-    ::waitpid(process_, &ended.status, 0);
-    for (std::size_t begin = 0, end = 0; (end = text_.find('\n', begin)) != std::string::npos;
-         begin = end + 1) {
-      if (auto line = parse_json(text_.substr(begin, end - begin))) ended.lines.push_back(*line);
-    }
-    return ended;
-  }
-
- private:
-  bool read_more() {
-    std::array<char, 4096> buffer{};
-    const ssize_t count = ::read(out_, buffer.data(), buffer.size());
-    if (count > 0) text_.append(buffer.data(), static_cast<std::size_t>(count));
-    return count > 0;
-  }
-  pid_t process_ = -1;
-  int out_ = -1;
-  std::string text_;
-};
+using test::ChildProgram;
+using Ended = test::ChildProgram::Ended;
 
 struct Proof {
   std::string pattern;
@@ -141,7 +77,7 @@ struct Proof {
   void run_whole() {
     begin("whole");
     const auto began = std::chrono::steady_clock::now();
-    const Ended ended = Child(arguments()).wait();
+    const Ended ended = ChildProgram(CRASH_CHAT, arguments()).wait();
     took = std::chrono::steady_clock::now() - began;
     check(ended.code() == 0 && ended.lines.size() == 2, "did not run");
     if (ended.lines.size() == 2) expected = ended.lines.back();
@@ -152,7 +88,7 @@ struct Proof {
 
   /// Resumes to the end and compares.
   void finish() {
-    const Ended ended = count(Child(arguments()).wait());
+    const Ended ended = count(ChildProgram(CRASH_CHAT, arguments()).wait());
     if (ended.code() != 0 || ended.lines.size() != 2) return check(false, "was not resumed");
     const Json& result = ended.lines.back();
     const std::int64_t answered = answers() - before;
@@ -184,7 +120,7 @@ struct Proof {
         auto with_kill = arguments();
         with_kill.push_back(std::to_string(write));
         with_kill.emplace_back(moment);
-        const Ended ended = count(Child(with_kill).wait());
+        const Ended ended = count(ChildProgram(CRASH_CHAT, with_kill).wait());
         if (!ended.killed()) break;
         finish();
       }
@@ -197,7 +133,7 @@ struct Proof {
       begin(fmt::format("killed at random, number {} of seed {}", i, seed));
       const std::uint64_t in_a_row = 1 + random() % 3;
       for (std::uint64_t k = 0; k < in_a_row; ++k) {
-        Child child(arguments());
+        ChildProgram child(CRASH_CHAT, arguments());
         std::this_thread::sleep_for(took * static_cast<int>(random() % 1000) / 1000);
         child.signal(SIGKILL);
         (void)count(child.wait());
@@ -209,10 +145,10 @@ struct Proof {
   /// Two processes, one run: the second is told, the first goes on.
   void resume_twice() {
     begin("resumed by two");
-    Child first(arguments());
+    ChildProgram first(CRASH_CHAT, arguments());
     first.wait_for_line();
     first.signal(SIGSTOP);
-    const Ended second = Child(arguments(), true).wait();
+    const Ended second = ChildProgram(CRASH_CHAT, arguments(), true).wait();
     check(second.code() == 3, "the second process was not refused");
     first.signal(SIGCONT);
     const Ended ended = first.wait();
