@@ -2,7 +2,7 @@
 
 #include <fmt/core.h>
 
-#include <algorithm>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <set>
@@ -112,6 +112,36 @@ T read(const Json& json, const char* name) {
   }
 }
 
+/// Numbers that can be added without overflow; anything else would be somebody's mistake.
+constexpr std::int64_t most = std::int64_t{1} << 53;
+constexpr std::int64_t far = std::int64_t{1} << 61;  // nanoseconds
+
+std::int64_t number(const Json& json, const char* name, std::int64_t least, std::int64_t greatest) {
+  const Json& found = member(json, name);
+  const bool whole = found.is_number_integer() &&
+                     !(found.is_number_unsigned() && found.get<std::uint64_t>() > INT64_MAX);
+  if (!whole || found.get<std::int64_t>() < least || found.get<std::int64_t>() > greatest) {
+    throw Damaged{fmt::format("\"{}\" is no number from {} to {}", name, least, greatest)};
+  }
+  return found.get<std::int64_t>();
+}
+std::int64_t count(const Json& json, const char* name) {
+  return number(json, name, 0, most);
+}
+
+/// {"name": count, …}
+template <class Map>
+Map counts(const Json& json, const char* name) {
+  const Json& found = member(json, name);
+  if (!found.is_object()) throw Damaged{fmt::format("\"{}\" is no object", name)};
+  Map map;
+  for (const auto& item : found.items()) {
+    using Count = typename Map::mapped_type;
+    map[item.key()] = static_cast<Count>(number(found, item.key().c_str(), 0, INT32_MAX));
+  }
+  return map;
+}
+
 const Json& list(const Json& json, const char* name) {
   const Json& found = member(json, name);
   if (!found.is_array()) throw Damaged{fmt::format("\"{}\" is no list", name)};
@@ -150,9 +180,9 @@ class Loader {
     if (saved_.contains("groups")) {
       for (const Json& group : list(saved_, "groups")) read_group(group);
     }
-    if (saved_.contains("team_runs")) team_runs_ = read<TeamNumbers>(saved_, "team_runs");
+    if (saved_.contains("team_runs")) team_runs_ = counts<TeamNumbers>(saved_, "team_runs");
     totals_ = read_totals(member(saved_, "totals"));
-    budget_spent_ = saved_.contains("budget") ? read<std::int64_t>(saved_["budget"], "spent") : 0;
+    budget_spent_ = saved_.contains("budget") ? count(saved_["budget"], "spent") : 0;
   }
 
   void fill(Session& session) {
@@ -191,15 +221,15 @@ class Loader {
     PartyState party(agent(read<std::string>(json, "agent")));
     const auto system = read<std::string>(json, "system_message");
     if (system != (*party.system)->text()) party.system = store(Message::system(system));
-    party.cap = read<std::int64_t>(json, "cap");
+    party.cap = number(json, "cap", -most, most);
     party.human_inputs = read<std::vector<std::string>>(json, "human_inputs");
     for (const Json& saved : list(json, "dialogues")) {
       auto dialogue = std::make_unique<Dialogue>();
       if (saved.contains("peer")) dialogue->peer = agent(read<std::string>(saved, "peer"));
       dialogue->met = read<bool>(saved, "met");
       dialogue->reply_at_receive = read<bool>(saved, "reply_at_receive");
-      dialogue->auto_replies = read<std::int64_t>(saved, "auto_replies");
-      if (saved.contains("cap")) dialogue->cap = read<std::int64_t>(saved, "cap");
+      dialogue->auto_replies = count(saved, "auto_replies");
+      if (saved.contains("cap")) dialogue->cap = number(saved, "cap", -most, most);
       for (const Json& place : list(saved, "history")) {
         dialogue->history.push_back(message(place));
       }
@@ -212,7 +242,7 @@ class Loader {
     GroupState state;
     for (const Json& place : list(json, "messages")) state.messages.push_back(message(place));
     state.resumed = read<bool>(json, "resumed");
-    state.waiting = read<std::map<std::string, std::int64_t>>(json, "waiting");
+    state.waiting = counts<std::map<std::string, std::int64_t>>(json, "waiting");
     state.choice_refused = read<bool>(json, "choice_refused");
     state.active = read<std::string>(json, "active");
     groups_.emplace_back(agent(read<std::string>(json, "manager")), std::move(state));
@@ -224,20 +254,18 @@ class Loader {
             .recipient = read<std::string>(json, "recipient"),
             .kind = kind.value_or(MessageKind::reply),  // a kind from the future
             .message = message(member(json, "message")),
-            .at = Instant{Duration{read<std::int64_t>(json, "at_ns")}}};
+            .at = Instant{Duration{number(json, "at_ns", -far, far)}}};
   }
 
   static CallTotals::Snapshot read_totals(const Json& json) {
-    CallTotals::Snapshot totals{.calls = read<std::int64_t>(json, "calls"),
-                                .attempts = read<std::int64_t>(json, "attempts")};
-    totals.usage = {
-        .input = read<std::int64_t>(json, "input"),
-        .output = read<std::int64_t>(json, "output"),
-        .cached_input = read<std::int64_t>(json, "cached_input"),
-        .reasoning = read<std::int64_t>(json, "reasoning"),
-        .source = static_cast<UsageSource>(std::clamp(read<int>(json, "source"), 0, 3))};
+    CallTotals::Snapshot totals{.calls = count(json, "calls"), .attempts = count(json, "attempts")};
+    totals.usage = {.input = count(json, "input"),
+                    .output = count(json, "output"),
+                    .cached_input = count(json, "cached_input"),
+                    .reasoning = count(json, "reasoning"),
+                    .source = static_cast<UsageSource>(number(json, "source", 0, 3))};
     totals.cost = read<double>(json, "cost");
-    totals.queue_wait = Duration{read<std::int64_t>(json, "queue_wait_ns")};
+    totals.queue_wait = Duration{number(json, "queue_wait_ns", 0, far)};
     return totals;
   }
 
