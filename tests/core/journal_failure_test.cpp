@@ -78,6 +78,11 @@ TEST_CASE("a file of the first version is brought up to date and keeps its runs"
   write(path, 3, 10);
   execute(path,
           "DROP TABLE attempts; DROP TABLE events; ALTER TABLE runs DROP COLUMN epoch; "
+          "ALTER TABLE effects RENAME TO new_effects; "
+          "CREATE TABLE effects (key INTEGER PRIMARY KEY, step INTEGER NOT NULL, phase INTEGER NOT "
+          "NULL, kind TEXT NOT NULL, name TEXT NOT NULL, digest TEXT NOT NULL, payload TEXT NOT "
+          "NULL, at_ns INTEGER NOT NULL, checksum INTEGER NOT NULL) STRICT; "
+          "INSERT INTO effects SELECT * FROM new_effects; DROP TABLE new_effects; "
           "PRAGMA user_version=1");
   const Error error = error_of(SqliteJournal::open({.path = path, .read_only = true}));
   CHECK(has(error.message, "version 1"));
@@ -87,6 +92,34 @@ TEST_CASE("a file of the first version is brought up to date and keeps its runs"
   (*journal)->ledger()->append({.session = "run"});
   REQUIRE((*journal)->flush());
   CHECK((*journal)->calls("run")->size() == 1);
+}
+
+TEST_CASE("a file of the second version is brought up to date and keeps attempts and events") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "j.db";
+  write(path, 3, 10);
+  {
+    auto journal = SqliteJournal::open({.path = path});
+    REQUIRE(journal);
+    (*journal)->ledger()->append({.session = "run", .agent = "first"});
+    (*journal)->ledger()->append({.session = "run", .agent = "second"});
+    (*journal)->observer()(Event{.session = "run", .data = Warning{"careful"}});
+    REQUIRE((*journal)->flush());
+  }
+  execute(path,
+          "ALTER TABLE attempts RENAME TO a; ALTER TABLE events RENAME TO e; "
+          "CREATE TABLE attempts (key INTEGER PRIMARY KEY, record TEXT NOT NULL) STRICT; "
+          "CREATE TABLE events (key INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, event TEXT NOT "
+          "NULL) STRICT; INSERT INTO attempts SELECT * FROM a; INSERT INTO events SELECT * FROM e; "
+          "DROP TABLE a; DROP TABLE e; PRAGMA user_version=2");
+  auto journal = SqliteJournal::open({.path = path});
+  REQUIRE(journal);
+  CHECK((*journal)->read("run")->size() == 3);
+  const auto calls = (*journal)->calls("run");
+  REQUIRE(calls->size() == 2);
+  CHECK(calls->at(1).agent == "second");
+  REQUIRE((*journal)->events("run")->size() == 1);
+  CHECK((*journal)->events("run")->front().at("text") == "careful");
 }
 
 TEST_CASE("a database of another program, and a file that is none, are refused and kept") {
