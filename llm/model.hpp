@@ -106,6 +106,7 @@ struct ModelOptions {
   std::vector<Model> fallbacks{};
   /// Whether a reply is good enough; if not, the next of `fallbacks` is asked, and the last one's
   /// reply is taken as it is. Every reply is paid for. Must give the same answer to the same reply.
+  /// Not asked about a reply of which a part has been streamed: what was heard is not taken back.
   std::function<bool(const ModelReply&)> accept{};
   /// Time limit of one logical call, waits and retries included; 0: none.
   Duration call_timeout{0};

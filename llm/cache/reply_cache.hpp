@@ -40,11 +40,14 @@ struct SqliteCacheOptions {
   std::string path{};  ///< Made if it is not there (beside it: -wal, -shm).
   /// Names one of many caches in the file: another seed, other replies.
   std::int64_t cache_seed = 0;
+  /// Of the whole file, ≥ 1. Beyond that the one kept longest ago is dropped.
+  std::int64_t max_replies = 100'000;
   /// How long a call waits for other processes that write to the file, and blocks its loop.
   Duration busy_timeout = std::chrono::milliseconds(100);
 };
 
-/// For any number of processes of one host, and for the next run. Error: storage.
+/// For any number of processes of one host, and for the next run. Errors: storage; configuration
+/// (max_replies).
 [[nodiscard]] Result<std::shared_ptr<ReplyCache>> sqlite_cache(SqliteCacheOptions options);
 
 }  // namespace moderato

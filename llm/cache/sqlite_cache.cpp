@@ -11,10 +11,11 @@ namespace {
 
 // A cache that loses its last entries with the power is still one, so nothing is flushed.
 constexpr const char* settings = "PRAGMA synchronous=NORMAL";
+// The newest reply has the highest number: the oldest are found without a look at the rest.
 constexpr const char* table =
-    "CREATE TABLE IF NOT EXISTS moderato_replies("
-    " seed INTEGER NOT NULL, request TEXT NOT NULL, reply TEXT NOT NULL,"
-    " PRIMARY KEY(seed, request)) WITHOUT ROWID";
+    "CREATE TABLE IF NOT EXISTS moderato_cache("
+    " number INTEGER PRIMARY KEY, seed INTEGER NOT NULL, request TEXT NOT NULL,"
+    " reply TEXT NOT NULL, UNIQUE(seed, request))";
 
 class SqliteCache final : public ReplyCache {
  public:
@@ -29,14 +30,7 @@ class SqliteCache final : public ReplyCache {
     for (const char* statement : {settings, table}) {
       if (auto done = file_->execute(statement); !done) return done;
     }
-    auto find =
-        file_->prepare("SELECT reply FROM moderato_replies WHERE seed = ?1 AND request = ?2");
-    if (!find) return tl::unexpected<Error>(std::move(find).error());
-    find_ = std::move(*find);
-    auto keep = file_->prepare("INSERT OR REPLACE INTO moderato_replies VALUES(?1, ?2, ?3)");
-    if (!keep) return tl::unexpected<Error>(std::move(keep).error());
-    keep_ = std::move(*keep);
-    return {};
+    return prepare();
   }
 
   Result<std::optional<ModelReply>> find(std::string_view request) override {
@@ -63,20 +57,45 @@ class SqliteCache final : public ReplyCache {
     const std::string text =
         encode_reply(reply).dump(-1, ' ', false, Json::error_handler_t::replace);
     const std::scoped_lock lock(mutex_);
-    return keep_.bind(1, options_.cache_seed).bind(2, request).bind(3, text).run();
+    auto kept = keep_.bind(1, options_.cache_seed).bind(2, request).bind(3, text).run();
+    if (!kept) return kept;
+    return drop_.bind(1, options_.max_replies).run();
   }
 
  private:
+  Result<void> prepare() {
+    struct Wanted {
+      SqliteStatement& statement;
+      const char* sql;
+    };
+    for (const Wanted& wanted :
+         {Wanted{find_, "SELECT reply FROM moderato_cache WHERE seed = ?1 AND request = ?2"},
+          Wanted{keep_,
+                 "INSERT OR REPLACE INTO moderato_cache(seed, request, reply) VALUES(?1, ?2, ?3)"},
+          Wanted{drop_,
+                 "DELETE FROM moderato_cache WHERE number <= "
+                 "(SELECT max(number) FROM moderato_cache) - ?1"}}) {
+      auto made = file_->prepare(wanted.sql);
+      if (!made) return tl::unexpected<Error>(std::move(made).error());
+      wanted.statement = std::move(*made);
+    }
+    return {};
+  }
+
   const SqliteCacheOptions options_;
   std::mutex mutex_;
   std::unique_ptr<SqliteFile> file_;
   SqliteStatement find_;  // after the file: statements end before it
   SqliteStatement keep_;
+  SqliteStatement drop_;
 };
 
 }  // namespace
 
 Result<std::shared_ptr<ReplyCache>> sqlite_cache(SqliteCacheOptions options) {
+  if (options.max_replies < 1) {
+    return fail(ErrorCode::configuration, "sqlite_cache: max_replies must be at least 1");
+  }
   auto cache = std::make_shared<SqliteCache>(std::move(options));
   if (auto opened = cache->open(); !opened) {
     return tl::unexpected<Error>(std::move(opened).error());

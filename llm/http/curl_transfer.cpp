@@ -208,8 +208,8 @@ void CurlTransfer::note_new_limit() noexcept {
 
 Error CurlTransfer::body_too_large() const {
   return {.code = ErrorCode::too_large,
-          .message = fmt::format("the answer of {} has more than {} bytes", origin_of(request_.url),
-                                 request_.limits.max_response_bytes)};
+          .message = fmt::format("the answer of {} has more than {} bytes (max_response_bytes)",
+                                 origin_of(request_.url), request_.limits.max_response_bytes)};
 }
 
 Error CurlTransfer::limit_reached(Instant now) const {

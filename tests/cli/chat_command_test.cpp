@@ -206,6 +206,22 @@ TEST_CASE("ctrl-C ends a chat that waits, keeps the transcript and sums up") {
   CHECK(has(ended.out, "0 calls"));
 }
 
+TEST_CASE("what was said before ctrl-C is printed and counted") {
+  ProviderServerOptions options;
+  options.engine.faults = {{.kind = FaultKind::stall, .every = 2}};
+  options.engine.script =
+      SimulatedScript::from_json(R"({"rules": [{"reply": "The first word."}]})").value();
+  const ProviderServer server(options);
+  Program chat({"chat", "--base-url", server.base_url(), "Are you there?"});
+  REQUIRE(chat.printed("Please go on."));
+  chat.signal(SIGINT);
+  const Ended ended = chat.wait();
+  CHECK(ended.code == 130);
+  CHECK(has(ended.out, "The first word."));
+  CHECK(has(ended.out, "stopped: cancelled"));
+  CHECK(has(ended.out, "1 calls"));
+}
+
 TEST_CASE("--timeout ends a chat that waits") {
   const ProviderServer server(with_fault(FaultKind::stall));
   const Ended ended = run({"chat", "--base-url", server.base_url(), "--timeout", "0.2", "Hello."});

@@ -190,6 +190,23 @@ TEST_CASE("an SQLite cache serves the next run; another seed is another cache") 
   CHECK(run(42, FakeProvider({answer("third")})) == "third");
 }
 
+TEST_CASE("an SQLite cache has a bound: the reply that was kept longest ago goes") {
+  const TemporaryFolder folder;
+  World world;
+  auto cache = sqlite_cache({.path = folder / "cache.db", .max_replies = 2});
+  REQUIRE(cache);
+  const Model model = world.model(counting(), {.cache = *cache});
+  const auto ask = [&](const std::string& text) { return text_of(model.complete(question(text))); };
+  CHECK(ask("a") == "answer 1");
+  CHECK(ask("b") == "answer 2");
+  CHECK(ask("c") == "answer 3");
+  CHECK(ask("b") == "answer 2");
+  CHECK(ask("c") == "answer 3");
+  CHECK(ask("a") == "answer 4");
+  CHECK(sqlite_cache({.path = folder / "other.db", .max_replies = 0}).error().code ==
+        ErrorCode::configuration);
+}
+
 TEST_CASE("a file that is no cache is an error that names it, and stays as it was") {
   const TemporaryFolder folder;
   const std::string path = folder / "notes.txt";

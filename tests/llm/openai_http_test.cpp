@@ -191,6 +191,10 @@ TEST_CASE("answers that are no answers are protocol errors") {
 TEST_CASE("an answer beyond the size limit is given up") {
   World world(answer_with(std::string(100'000, ' ')), {.max_response_bytes = 10'000});
   CHECK(world.error().code == ErrorCode::too_large);
+  // And beyond the limit that holds when nobody says one.
+  World big(answer_with(R"({"choices":[{"message":{"content":")" + std::string(50'000'000, 'x')));
+  CHECK(big.error().code == ErrorCode::too_large);
+  CHECK(big.error().message.find("max_response_bytes") != std::string::npos);
 }
 
 TEST_CASE("nobody there is a connection error, and no attempt counts as sent") {
