@@ -20,8 +20,8 @@ Json encode_code(const Result<CodeResult>& result) {
 
 Result<Result<CodeResult>> decode_code(const Json& json) {
   if (json.contains("exit_code")) {
-    return Result<CodeResult>(
-        CodeResult{json.at("exit_code").get<int>(), json.at("output").get<std::string>()});
+    return Result<CodeResult>(CodeResult{static_cast<int>(whole_number(json.at("exit_code"))),
+                                         json.at("output").get<std::string>()});
   }
   const auto code = error_code_from_string(json.at("error").get<std::string>());
   if (!code) return fail(ErrorCode::storage, "a recorded code result has an unknown error");

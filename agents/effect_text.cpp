@@ -46,15 +46,16 @@ Result<ToolEffect> decode_tool_effect(const Json& json) {
   ToolEffect effect{.text = std::move(*text)};
   const auto found = json.find("spent");
   if (found == json.end()) return effect;
-  effect.spent = {.calls = found->at("calls"),
-                  .attempts = found->at("attempts"),
-                  .usage = {.input = found->at("input"),
-                            .output = found->at("output"),
-                            .cached_input = found->at("cached_input"),
-                            .reasoning = found->at("reasoning"),
-                            .source = static_cast<UsageSource>(found->at("source").get<int>())},
+  const auto number = [&](const char* name) { return whole_number(found->at(name)); };
+  effect.spent = {.calls = number("calls"),
+                  .attempts = number("attempts"),
+                  .usage = {.input = number("input"),
+                            .output = number("output"),
+                            .cached_input = number("cached_input"),
+                            .reasoning = number("reasoning"),
+                            .source = static_cast<UsageSource>(number("source"))},
                   .cost = found->at("cost"),
-                  .queue_wait = Duration(found->at("queue_wait_ns").get<Duration::rep>())};
+                  .queue_wait = Duration(number("queue_wait_ns"))};
   return effect;
 }
 

@@ -114,16 +114,15 @@ T read(const Json& json, const char* name) {
 
 /// Numbers that can be added without overflow; anything else would be somebody's mistake.
 constexpr std::int64_t most = std::int64_t{1} << 53;
-constexpr std::int64_t far = std::int64_t{1} << 61;  // nanoseconds
+constexpr std::int64_t far = std::int64_t{1} << 60;  // nanoseconds
 
 std::int64_t number(const Json& json, const char* name, std::int64_t least, std::int64_t greatest) {
-  const Json& found = member(json, name);
-  const bool whole = found.is_number_integer() &&
-                     !(found.is_number_unsigned() && found.get<std::uint64_t>() > INT64_MAX);
-  if (!whole || found.get<std::int64_t>() < least || found.get<std::int64_t>() > greatest) {
-    throw Damaged{fmt::format("\"{}\" is no number from {} to {}", name, least, greatest)};
+  try {
+    const std::int64_t found = whole_number(member(json, name));
+    if (found >= least && found <= greatest) return found;
+  } catch (const Json::exception&) {  // said below
   }
-  return found.get<std::int64_t>();
+  throw Damaged{fmt::format("\"{}\" is no number from {} to {}", name, least, greatest)};
 }
 std::int64_t count(const Json& json, const char* name) {
   return number(json, name, 0, most);

@@ -168,7 +168,7 @@ std::string token_drawing(const ReportData& data) {
   std::int64_t budget = 0;
   for (const Json& event : data.events) {
     if (event.value("event", "") == "budget_changed") {
-      budget = std::max(budget, event.value("total", std::int64_t{0}));
+      budget = std::max(budget, whole_number(event, "total", 0));
     }
   }
   const double top = 1.05 * static_cast<double>(std::max<std::int64_t>({1, all, budget}));

@@ -146,9 +146,8 @@ std::string stop_html(const ReportData& data) {
   bool bad = true;
   for (const Json& event : data.events) {
     if (event.value("event", "") != "stopped") continue;
-    words =
-        fmt::format("{}; {} calls, {} tokens", event.value("stop", ""),
-                    event.value("calls", std::int64_t{0}), event.value("tokens", std::int64_t{0}));
+    words = fmt::format("{}; {} calls, {} tokens", event.value("stop", ""),
+                        whole_number(event, "calls", 0), whole_number(event, "tokens", 0));
     bad = event.value("reason", "").find("error") != std::string::npos ||
           event.value("reason", "") == "replay_mismatch";
   }

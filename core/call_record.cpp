@@ -114,6 +114,7 @@ Json to_json(const CallRecord& record) {
 
 Result<CallRecord> call_record_from_json(const Json& json) try {
   const std::string none;
+  const auto number = [&](const char* name) { return whole_number(json, name, 0); };
   CallRecord record{
       .session = json.value("session", none),
       .tenant = json.value("tenant", none),
@@ -121,21 +122,21 @@ Result<CallRecord> call_record_from_json(const Json& json) try {
       .purpose = purpose_from_string(json.value("purpose", none)).value_or(Purpose::other),
       .provider = json.value("provider", none),
       .model = json.value("model", none),
-      .call = json.value("call", std::uint64_t{0}),
-      .attempt = json.value("attempt", 0),
+      .call = static_cast<std::uint64_t>(number("call")),
+      .attempt = static_cast<int>(number("attempt")),
       .cached = json.value("cached", false),
-      .estimated_input = json.value("estimated_input", std::int64_t{0}),
-      .reserved_output = json.value("reserved_output", std::int64_t{0}),
-      .usage = {.input = json.value("input", std::int64_t{0}),
-                .output = json.value("output", std::int64_t{0}),
-                .cached_input = json.value("cached_input", std::int64_t{0}),
-                .reasoning = json.value("reasoning", std::int64_t{0}),
+      .estimated_input = number("estimated_input"),
+      .reserved_output = number("reserved_output"),
+      .usage = {.input = number("input"),
+                .output = number("output"),
+                .cached_input = number("cached_input"),
+                .reasoning = number("reasoning"),
                 .source = source_names.value_of(json.value("usage_source", none))
                               .value_or(UsageSource::none)},
       .cost = json.value("cost", 0.0),
       .queue_wait = from_milliseconds(json.value("queue_wait_ms", 0.0)),
       .latency = from_milliseconds(json.value("latency_ms", 0.0)),
-      .http_status = json.value("http_status", 0),
+      .http_status = static_cast<int>(number("http_status")),
       .provider_code = json.value("provider_code", none),
       .request_id = json.value("request_id", none),
       .finish_reason = json.value("finish_reason", none),
@@ -152,7 +153,7 @@ Result<CallRecord> call_record_from_json(const Json& json) try {
   record.retry_after = duration("retry_after_ms");
   for (const auto& [name, member] : texts) record.*member = json.value(name, none);
   for (const auto& [name, member] : limits) {
-    if (json.contains(name)) record.*member = json.at(name).get<std::int64_t>();
+    if (json.contains(name)) record.*member = whole_number(json.at(name));
   }
   return record;
 } catch (const Json::exception& wrong) {

@@ -155,6 +155,20 @@ Result<Json> parse_json(std::string_view text, std::string_view what) {
   }
 }
 
+std::int64_t whole_number(const Json& value) {
+  constexpr std::int64_t most = std::int64_t{1} << 60;
+  const bool fits = value.is_number_unsigned()
+                        ? value.get<std::uint64_t>() <= static_cast<std::uint64_t>(most)
+                        : value.is_number_integer() && value.get<std::int64_t>() >= -most;
+  if (!fits) throw Json::type_error::create(302, "it is no whole number, or too large", &value);
+  return value.get<std::int64_t>();
+}
+
+std::int64_t whole_number(const Json& object, const char* member, std::int64_t otherwise) {
+  const auto found = object.find(member);
+  return found == object.end() ? otherwise : whole_number(*found);
+}
+
 std::string dump_json(const Json& value) {
   return value.dump(-1, ' ', false, Json::error_handler_t::replace);
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -19,6 +20,13 @@ inline constexpr std::size_t max_json_depth = 100;
 /// Parses one JSON text. The error says what is wrong and at which line and column.
 /// `what` names the text in the error ("tool arguments", "workflow file x.json").
 [[nodiscard]] Result<Json> parse_json(std::string_view text, std::string_view what = "JSON");
+
+/// A whole number of a text that somebody else wrote. Throws Json::exception where it is none, or
+/// is beyond ±2⁶⁰: further than any count or time, and near enough that a few can be added.
+[[nodiscard]] std::int64_t whole_number(const Json& value);
+/// The same of an object's member; `otherwise` where there is no such member.
+[[nodiscard]] std::int64_t whole_number(const Json& object, const char* member,
+                                        std::int64_t otherwise);
 
 /// Compact text. Never throws: bytes that are not UTF-8 become U+FFFD.
 [[nodiscard]] std::string dump_json(const Json& value);

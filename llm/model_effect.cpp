@@ -14,11 +14,11 @@ Json encode(const Usage& usage) {
 }
 
 Usage decode_usage(const Json& json) {
-  return {.input = json.at("input"),
-          .output = json.at("output"),
-          .cached_input = json.at("cached_input"),
-          .reasoning = json.at("reasoning"),
-          .source = static_cast<UsageSource>(json.at("source").get<int>())};
+  return {.input = whole_number(json.at("input")),
+          .output = whole_number(json.at("output")),
+          .cached_input = whole_number(json.at("cached_input")),
+          .reasoning = whole_number(json.at("reasoning")),
+          .source = static_cast<UsageSource>(whole_number(json.at("source")))};
 }
 
 Json encode(const std::optional<Duration>& duration) {
@@ -27,11 +27,11 @@ Json encode(const std::optional<Duration>& duration) {
 
 std::optional<Duration> decode_optional_duration(const Json& json) {
   if (json.is_null()) return std::nullopt;
-  return Duration(json.get<Duration::rep>());
+  return Duration(whole_number(json));
 }
 
 Duration decode_duration(const Json& json) {
-  return Duration(json.get<Duration::rep>());
+  return Duration(whole_number(json));
 }
 
 }  // namespace
@@ -60,7 +60,7 @@ Result<ModelReply> decode_reply(const Json& json) try {
       .cost = json.at("cost"),
       .model = json.at("model"),
       .request_id = json.at("request_id"),
-      .attempts = json.at("attempts"),
+      .attempts = static_cast<int>(whole_number(json.at("attempts"))),
       .cached = json.value("cached", false),
       .queue_wait = decode_duration(json.at("queue_wait_ns")),
       .latency = decode_duration(json.at("latency_ns")),
@@ -83,7 +83,7 @@ Error decode_error(const Json& json) {
           error_code_from_string(json.at("code").get<std::string>()).value_or(ErrorCode::internal),
       .message = json.at("message"),
       .retry_after = decode_optional_duration(json.at("retry_after_ns")),
-      .http_status = json.at("http_status"),
+      .http_status = static_cast<int>(whole_number(json.at("http_status"))),
       .provider_code = json.at("provider_code"),
       .request_id = json.at("request_id")};
 }
@@ -110,8 +110,8 @@ Result<ModelEffect> decode_model_effect(const Json& json) {
   try {
     ModelEffect effect;
     const Json& spent = json.at("spent");
-    effect.spent = {.calls = spent.at("calls"),
-                    .attempts = spent.at("attempts"),
+    effect.spent = {.calls = whole_number(spent.at("calls")),
+                    .attempts = whole_number(spent.at("attempts")),
                     .usage = decode_usage(spent.at("usage")),
                     .cost = spent.at("cost"),
                     .queue_wait = decode_duration(spent.at("queue_wait_ns"))};

@@ -33,7 +33,7 @@ void add_events(const std::vector<Json>& events, const std::string& run, CaseHis
       history.ends.push_back(
           {.session = run,
            .reason = stop_reason_from_string(event.value("reason", "")).value_or(StopReason::none),
-           .calls = event.value("calls", std::int64_t{0})});
+           .calls = whole_number(event, "calls", 0)});
     }
   }
 }

@@ -36,12 +36,12 @@ Result<EffectRecord> record_of(const Json& line) {
     return fail(ErrorCode::storage, "its phase is neither started nor finished");
   }
   EffectRecord record{
-      .step = line.at("step").get<std::uint64_t>(),
+      .step = static_cast<std::uint64_t>(whole_number(line.at("step"))),
       .phase = phase == "started" ? EffectRecord::Phase::started : EffectRecord::Phase::finished,
       .kind = *kind,
       .name = line.at("name").get<std::string>(),
       .digest = line.at("digest").get<std::string>(),
-      .at = Duration(line.at("at").get<Duration::rep>())};
+      .at = Duration(whole_number(line.at("at")))};
   if (phase == "finished") record.payload = dump_json(line.at("result"));
   return record;
 }

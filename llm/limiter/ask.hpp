@@ -89,6 +89,7 @@ struct Place {
   /// How far its start lies ahead of the last call that went, on the virtual time of the order:
   /// nanoseconds of quota, divided by weight (see Arbiter).
   std::int64_t lead = 0;
+  bool held = false;  ///< As in MustWait.
 };
 
 /// A backend's answers to an Ask.
@@ -110,6 +111,7 @@ struct MustWait {
   /// What there is no room in: "requests", "tokens", "in_flight", or the state that holds the key.
   const char* reason = "";
   std::int64_t lead = 0;  ///< As in Place; of a key that is not shared 0.
+  bool held = false;      ///< By the key's state, which may end earlier than it says.
 };
 struct Refused {
   /// too_large (for ever), or the key is closed: quota_exhausted (billing) or rate_limited (a hint

@@ -43,6 +43,7 @@ class FairQueue {
     Instant not_before{};         ///< What the backend answered last; no use to ask earlier.
     double share = 1.0;           ///< Of its flow's weight; other limiters have the rest.
     bool waits_for_room = false;  ///< The backend could name no instant.
+    bool held = false;            ///< The key's state holds it.
     bool granted = false;         ///< It leaves with a permit.
     bool armed = false;           ///< It asks by itself, or sleeps until its own instant.
     WaitPoint turn{"a permit of the limiter"};

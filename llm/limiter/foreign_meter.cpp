@@ -11,8 +11,9 @@
 //
 // so `others` is what is left over. One pair of responses says little: answers overtake each other,
 // and a charge may fall on either side of a look. So pairs are taken a second or more apart, and
-// the result is smoothed over about five seconds. A bucket that is (nearly) full says nothing,
-// because a full bucket does not refill.
+// the result is smoothed over about five seconds. A full bucket does not refill: where it may have
+// been full in between, what did not flow in looks like what others took, so the result is only an
+// upper bound, and counts only if it is below what we think.
 //
 // The same figure also shows what is wrong with our own picture: a provider that charges twice, or
 // that never gives back what we take as given back, looks exactly like somebody else on the key.
@@ -37,9 +38,13 @@ void ForeignMeter::observe(Instant at, std::int64_t remaining, std::int64_t char
   if (remaining_ >= 0 && !full && !was_full && passed < 60) {
     const double others = quota * passed - static_cast<double>(charged - charged_) -
                           static_cast<double>(remaining - remaining_);
+    const bool may_have_been_full =
+        static_cast<double>(remaining_) + quota * passed >= static_cast<double>(limit);
     const double weight = 1.0 - std::exp(-passed / smoothing_seconds);
-    rate_ += weight * (others / passed - rate_);
-    ++seen_;
+    if (!may_have_been_full || others / passed < rate_) {
+      rate_ += weight * (others / passed - rate_);
+      ++seen_;
+    }
   } else if (full) {
     rate_ *= 0.5;
   }

@@ -176,6 +176,7 @@ Result<Permit> LimiterState::wait_in_queue(Entry& entry, const CallContext& cont
       if (auto* no = std::get_if<Refused>(&admission)) return refuse(std::move(no->error));
       const auto& wait = std::get<MustWait>(admission);
       entry.waits_for_room = wait.until == Instant::max();
+      entry.held = wait.held;
       if (!entry.waits_for_room && wait.until >= entry.deadline) {
         return refuse(beyond_deadline(wait.until - now, wait.reason));
       }
@@ -250,6 +251,7 @@ void LimiterState::note_grant(Entry& entry, const Granted& grant) {
   if (follower == nullptr || follower->has_ticket) return;
   follower->has_ticket = true;
   follower->not_before = grant.next.until;
+  follower->held = grant.next.held;
   follower->armed = false;  // it still sleeps without an instant
   follower->turn.notify();
 }
@@ -322,13 +324,17 @@ void LimiterState::wake_next(Instant now) noexcept {
   if (front != nullptr && (!shared_ || !front->armed)) front->turn.notify();
 }
 
-/// Another limiter's permit ended or left.
+/// Under mutex_: `ask_again` forgets the instant that the front was told.
+void LimiterState::wake_front(Entry& front, bool ask_again) {
+  if (ask_again) front.not_before = {};
+  if (ask_again || front.waits_for_room) front.turn.notify();
+}
+
+/// Another limiter's permit ended or left, or what it was told opened the key.
 void LimiterState::room_elsewhere() {
   if (waiting_.load(std::memory_order_acquire) == 0) return;
   const std::scoped_lock lock(mutex_);
-  queue_.for_each_front([](Entry& front) {
-    if (front.waits_for_room) front.turn.notify();
-  });
+  queue_.for_each_front([](Entry& front) { wake_front(front, front.held); });
 }
 
 void LimiterState::settle(const PermitPart& part, const Clock& clock, const Observer& observer,
@@ -349,7 +355,7 @@ void LimiterState::settle(const PermitPart& part, const Clock& clock, const Obse
 /// After a permit has ended: the front may find room. A change that holds calls up also wakes those
 /// whose deadline comes before its end, so that they are refused now.
 /// On a shared key the front sleeps until an instant that it was told when more was charged: if
-/// enough has come back to make that much earlier, it asks again.
+/// enough has come back to make that much earlier, or the key's state has changed, it asks again.
 void LimiterState::wake_waiters(Instant now, const std::optional<KeyChange>& change,
                                 std::int64_t returned) {
   const std::scoped_lock lock(mutex_);
@@ -367,8 +373,7 @@ void LimiterState::wake_waiters(Instant now, const std::optional<KeyChange>& cha
   queue_.for_each_front([&](Entry& front) {
     const bool earlier =
         returned * 8 >= front.ask.tokens() && returned > 0 && front.not_before > now + soon;
-    if (earlier) front.not_before = {};
-    if (earlier || front.waits_for_room) front.turn.notify();
+    wake_front(front, earlier || change);
   });
 }
 

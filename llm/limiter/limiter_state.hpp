@@ -53,6 +53,7 @@ class LimiterState final : public LimiterCore {
   void wake_next(Instant now) noexcept;
   void wake_waiters(Instant now, const std::optional<KeyChange>& change, std::int64_t returned);
   void room_elsewhere();
+  static void wake_front(Entry& front, bool ask_again);
   tl::unexpected<Error> refuse(Error error);
 
   const Options options_;

@@ -177,7 +177,6 @@ std::int64_t QuotaDimension::level(Instant now) const noexcept {
 }
 
 std::int64_t QuotaDimension::refilled(Duration time) const noexcept {
-  if (time >= period()) return limit();
   return static_cast<std::int64_t>(static_cast<long double>(limit()) *
                                    static_cast<long double>(time.count()) /
                                    static_cast<long double>(period().count()));

@@ -125,7 +125,7 @@ class QuotaDimension {
   /// As the provider states it.
   [[nodiscard]] std::int64_t limit() const noexcept { return limit_; }
   [[nodiscard]] Duration period() const noexcept { return rule_.period; }
-  /// The units that the provider refills in this time, at most the limit.
+  /// The units that the provider refills in this time.
   [[nodiscard]] std::int64_t refilled(Duration time) const noexcept;
   [[nodiscard]] const Rule& rule() const noexcept { return rule_; }
   /// "90000 tokens/min"; what others take is said, too.

@@ -120,7 +120,9 @@ Admission QuotaKey::try_acquire(Instant now, const Ask& asked, const QueuedAhead
       reason = "requests";
     }
   }
-  if (gate == KeyState::Gate::wait) return MustWait{state_.held_until(now), state_.name(now)};
+  if (gate == KeyState::Gate::wait) {
+    return MustWait{.until = state_.held_until(now), .reason = state_.name(now), .held = true};
+  }
   if (in_flight_.full(before.calls)) return MustWait{Instant::max(), "in_flight"};
   if (wait > horizon) return MustWait{now + wait, reason};
 

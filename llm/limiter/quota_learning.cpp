@@ -9,11 +9,13 @@
 // bucket would forget what has been granted since and what has been refilled since. So every grant
 // remembers the sum of all charges at its instant, and the level that the header proves now is
 //
-//   min(limit, remaining + refilled since the grant) − charged since the grant
+//   min(limit, remaining + refilled since the grant − charged since the grant)
 //
-// Only lowering by it is safe in every reading (a provider may look at the start or at the end), so
-// only that is done at once; time gives back what was lowered too far. After a refusal nothing is
-// added for refills: it is answered at once.
+// (The limit comes last. A bucket that refills 3,300 tokens a second while 3,000 are taken stays
+// full; with the limit taken first, an answer of 100 s would prove a debt of 100,000.) Only
+// lowering by it is safe in every reading (a provider may look at the start or at the end), so only
+// that is done at once; time gives back what was lowered too far. After a refusal nothing is added
+// for refills: it is answered at once.
 
 //
 // A response that shows more than we thought is not believed at once: it may be rounded, late, or
@@ -52,10 +54,9 @@ void QuotaKey::learn(Instant now, const Granted& grant, const Outcome& outcome, 
     const QuotaUnit unit = dimension->rule().unit;
     const std::int64_t remaining = *header.remaining - settings_.remaining_rounded_by;
     const Duration age = rejected ? Duration{} : std::max(now - grant.at, Duration::zero());
-    std::int64_t left = std::min(dimension->limit(), remaining + dimension->refilled(age));
-    left -= amount(since, unit);
+    std::int64_t left = remaining + dimension->refilled(age) - amount(since, unit);
     if (returned) left += amount(given_back, unit);
-    dimension->correct(now, left);
+    dimension->correct(now, std::min(dimension->limit(), left));
     if (!rejected) {
       dimension->observe_others(grant.at, remaining, amount(grant.charged, unit));
     }

@@ -25,7 +25,9 @@ Place take_place(const QuotaKey& key, Arbiter& order, Arbiter::Holder place, Ins
   const WaitEstimate estimate = key.expected_wait(now, ask, order.expected_ahead_of(place, ticket));
   const Instant expected = saturating_add(now, estimate.expected);
   order.waits(now, place, ticket, ask, cost, expected);
-  return {.until = std::max(now, expected - horizon / 2), .lead = order.lead(place)};
+  return {.until = std::max(now, expected - horizon / 2),
+          .lead = order.lead(place),
+          .held = key.state().held_until(now) > now};
 }
 
 }  // namespace

@@ -135,8 +135,7 @@ class Soak {
              provider_->stats().in_flight == 0;
     };
     // What the dead had is given back by the next who looks at the quota.
-    Limiter last =
-        shared_host(quota(), {.requests_per_minute = 600'000, .max_in_flight = 1'000});
+    Limiter last = shared_host(quota(), {.requests_per_minute = 600'000, .max_in_flight = 1'000});
     Runtime runtime;
     if (!last.acquire({}, {}, runtime.clock())) wrong("the quota cannot be used any more");
     for (int tries = 0; tries < 100 && !nobody_left(); ++tries) std::this_thread::sleep_for(50ms);

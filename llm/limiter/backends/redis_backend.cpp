@@ -232,7 +232,10 @@ Admission RedisBackend::answer(Instant now, Duration took, const Ask& ask,
                                                        : to_string(verdict->unit);
     // From the answer on, not from the question: late by half a round trip, never early.
     if (!verdict->until) return MustWait{Instant::max(), reason, verdict->lead};
-    return MustWait{now + took + (*verdict->until - there), reason, verdict->lead};
+    return MustWait{.until = now + took + (*verdict->until - there),
+                    .reason = reason,
+                    .lead = verdict->lead,
+                    .held = verdict->what == For::state};
   }
   if (const auto* verdict = std::get_if<redis_answers::Refuses>(&reply.verdict)) {
     Error error = mirror_.state().refusal(there);
@@ -251,7 +254,9 @@ Granted RedisBackend::granted(Instant now, Duration took, const redis_answers::G
                               Instant server_now) {
   Granted grant{.id = verdict.id, .at = now, .charged = verdict.charged};
   if (verdict.next) {
-    grant.next = {.until = now + took + (*verdict.next - server_now), .lead = verdict.next_lead};
+    grant.next = {.until = now + took + (*verdict.next - server_now),
+                  .lead = verdict.next_lead,
+                  .held = verdict.probe};
   }
   if (verdict.start > server_now) {
     grant.at = grant.start = now + took + (verdict.start - server_now);

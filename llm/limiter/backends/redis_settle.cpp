@@ -213,8 +213,8 @@ std::string RedisBackend::corrections(const Outcome& outcome, Duration age,
                                        : static_cast<double>(*header.limit) *
                                              std::chrono::duration<double>(age).count() /
                                              std::chrono::duration<double>(period).count();
-      left = std::min(*header.limit, *header.remaining - mirror_.remaining_rounded_by() +
-                                         static_cast<std::int64_t>(refilled));
+      left = *header.remaining - mirror_.remaining_rounded_by() +
+             static_cast<std::int64_t>(std::min(refilled, 1e15));
     }
     add(*unit, period, header.limit.value_or(0), left);
   }

@@ -145,7 +145,7 @@ if ARGV[17] ~= '' then
         if type(x[4]) == 'number' then
           local left = x[4] - amount(since, d.u)
           if ARGV[26] == '1' then left = left + amount(back, d.u) end
-          d.t = math.max(d.t, d.p - cost_theirs(d, left))
+          d.t = math.max(d.t, d.p - cost_theirs(d, math.min(left, x[3] > 0 and x[3] or left)))
         end
       end
     end
@@ -154,6 +154,9 @@ end
 local k = ''
 if ARGV[18] ~= '' then
   if tonumber(ARGV[18]) == s.kv then
+    if s.hk > 0 and tonumber(ARGV[20]) == 0 and ARGV[25] ~= '' then
+      redis.call('PUBLISH', ARGV[25], '*')  -- those who were told to wait for its end
+    end
     s.k, s.kv = ARGV[19], s.kv + 1
     s.hk, s.hu, s.hp = tonumber(ARGV[20]), tonumber(ARGV[21]), tonumber(ARGV[22])
     s.sh, s.sg, s.sf = tonumber(ARGV[23]), tonumber(ARGV[24]), tonumber(ARGV[27])

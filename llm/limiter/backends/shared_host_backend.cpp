@@ -84,7 +84,8 @@ std::optional<KeyChange> SharedHostBackend::settle(Instant now, const Granted& g
           return numbers.key.settle(now, grant, ask, outcome);
         },
         host_->step());
-    who = who_may_go(now, was_full);
+    // Whoever was told to wait for the state's end is told of it.
+    who = changed ? everybody : who_may_go(now, was_full);
   }
   ring(who);
   return changed;

@@ -96,5 +96,20 @@ TEST_CASE("a learnt limit turns out to be one of a day and is not doled out by t
   CHECK(dimension.level(start) == 14'400);
 }
 
+TEST_CASE("others show in what is left, and a bucket that was full in between is not others") {
+  ForeignMeter meter;  // 1,000 units a second
+  std::int64_t charged = 0;
+  for (int i = 0; i < 6; ++i) {  // 6,000 are taken every 20 s: it is full for 14 s each time
+    meter.observe(start + i * 20s, 54'000, charged, 60'000, 1min);
+    charged += 6'000;
+  }
+  CHECK(meter.rate() == 0);
+  for (int i = 0; i < 20; ++i) {  // 500 a second are ours, and the level stays
+    charged += 1'000;
+    meter.observe(start + 200s + i * 2s, 20'000, charged, 60'000, 1min);
+  }
+  CHECK(meter.rate() == doctest::Approx(500).epsilon(0.1));
+}
+
 }  // namespace
 }  // namespace moderato

@@ -207,6 +207,18 @@ TEST_CASE("a header that comes late is corrected for what was sent and refilled 
   }
 }
 
+TEST_CASE("a very late header does not prove a debt: what was sent was refilled meanwhile") {
+  QuotaKey key(rules(600, 0, 0));  // 10 a second
+  const auto slow = granted(key, start);
+  for (int i = 1; i <= 900; ++i) {  // 9 a second
+    const Instant now = start + i * 111ms;
+    key.settle(now, granted(key, now), call, {.kind = Kind::unknown});
+  }
+  const double before = key.snapshot(start + 100s).requests_left;
+  key.settle(start + 100s, slow, call, with_header({"requests", 600, 599, 100ms}));
+  CHECK(key.snapshot(start + 100s).requests_left == before);
+}
+
 TEST_CASE("limits are learnt from headers, with their period, and hold from then on") {
   QuotaKey key({.slots = 4, .max_slots = 64, .safety = 1.0});
   CHECK(std::isinf(key.snapshot(start).requests_left));

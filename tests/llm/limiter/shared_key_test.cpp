@@ -155,6 +155,30 @@ TEST_CASE("a refusal met by one limiter holds all that share the key") {
   });
 }
 
+TEST_CASE("when a probe opens the key, those who wait at other limiters go, and not at its lease") {
+  Simulation world;
+  auto limiters = shared_quota({.requests_per_minute = 600}, 3);
+  Instant last{};
+  // The refusal is answered at once, so nobody knows how fast this provider refuses.
+  auto first = limiters[0].acquire({}, {}, world.clock());
+  REQUIRE(first);
+  first->settle({.kind = Kind::failed, .error = ErrorCode::overloaded, .http_status = 503});
+  for (Limiter& limiter : limiters) {
+    for (int i = 0; i < 5; ++i) {
+      world.spawn([&] {
+        auto permit = limiter.acquire({}, {}, world.clock());
+        REQUIRE(permit);
+        sleep_for(1s);
+        permit->settle({.kind = Kind::succeeded});
+        last = world.clock().now();
+      });
+    }
+  }
+  const Instant begin = world.clock().now();
+  world.run();
+  CHECK(last - begin < 8s);  // the lease of a probe is 30 s
+}
+
 TEST_CASE("a waiting call that is cancelled leaves no ticket") {
   Simulation world;
   const auto key = std::make_shared<InProcessBackend>(rules_of(QuotaOptions{.max_in_flight = 1}));
