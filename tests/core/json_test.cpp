@@ -99,13 +99,14 @@ TEST_CASE("nesting is bounded, brackets within strings do not count") {
 }  // namespace moderato
 
 TEST_CASE("whole numbers of others are whole, and not so large that sums overflow") {
-  CHECK(whole_number(Json(7)) == 7);
-  CHECK(whole_number(Json(-7)) == -7);
-  CHECK(whole_number(Json{{"a", 3}}, "a", 1) == 3);
-  CHECK(whole_number(Json{{"a", 3}}, "b", 1) == 1);
+  CHECK(moderato::whole_number(moderato::Json(7)) == 7);
+  CHECK(moderato::whole_number(moderato::Json(-7)) == -7);
+  CHECK(moderato::whole_number(moderato::Json{{"a", 3}}, "a", 1) == 3);
+  CHECK(moderato::whole_number(moderato::Json{{"a", 3}}, "b", 1) == 1);
   for (const char* wrong : {"6e22", "1.5", "\"7\"", "true", "null", "18446744073709551615",
                             "-9223372036854775808", "[1]"}) {
     CAPTURE(wrong);
-    CHECK_THROWS_AS(static_cast<void>(whole_number(Json::parse(wrong))), Json::exception);
+    CHECK_THROWS_AS(static_cast<void>(moderato::whole_number(moderato::Json::parse(wrong))),
+                    moderato::Json::exception);
   }
 }

@@ -40,7 +40,7 @@ class Soak {
     end_ = WallClock::now() + std::chrono::duration_cast<WallClock::duration>(
                                   std::chrono::duration<double>(options_.seconds));
     std::vector<std::thread> steady;
-    for (int i = 1; i < options_.workers; ++i) {
+    for (std::uint64_t i = 1; i < static_cast<std::uint64_t>(options_.workers); ++i) {
       steady.emplace_back([this, i] { judge(worker(i)->wait(), true); });
     }
     kill_again_and_again();
