@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "number_flags.hpp"
+
 namespace moderato {
 namespace {
 
@@ -28,14 +30,14 @@ void add_endpoint_flags(CLI::App& app, ChatFlags& flags) {
                "Talk to the built-in simulated provider, offline; --model chooses its script")
       ->excludes("--base-url");
   app.add_option("--price-in", flags.price_in, "Price of a million input tokens")
-      ->check(CLI::NonNegativeNumber);
+      ->check(not_negative());
   app.add_option("--price-out", flags.price_out, "Price of a million output tokens")
-      ->check(CLI::NonNegativeNumber);
+      ->check(not_negative());
 }
 
 void add_bound_flags(CLI::App& app, ChatFlags& flags) {
   const auto add = [&app](const char* name, auto& value, const char* what) {
-    return app.add_option(name, value, what)->check(CLI::NonNegativeNumber);
+    return app.add_option(name, value, what)->check(not_negative());
   };
   app.add_option("--stop-word", flags.stop_word,
                  "A message that ends with it ends the chat; empty: none")

@@ -87,8 +87,10 @@ int run_limits(const LimitsFlags& flags) {
     const Instant now = clock.now();
     const auto key = look(flags, now);
     if (!key) {
-      fmt::print(stderr, "moderato limits: {}: {}\n", without_password(flags.where),
-                 key.error().message);
+      const std::string where = without_password(flags.where);
+      const std::string& what = key.error().message;
+      const bool named = what.find(where) != std::string::npos;
+      fmt::print(stderr, "moderato limits: {}{}\n", named ? "" : where + ": ", what);
       return 1;
     }
     if (flags.watch > 0 && !flags.json) fmt::print("\033[H\033[J");

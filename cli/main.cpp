@@ -35,6 +35,12 @@ int main(int argc, char** argv) {
       {"run", moderato::add_run_command(program)},
       {"check", moderato::add_check_command(program)},
   };
+  if (argc > 1 && argv[1][0] != '-' && !commands.contains(argv[1])) {
+    std::string known;
+    for (const auto& [name, run] : commands) known += (known.empty() ? "" : ", ") + name;
+    fmt::print(stderr, "moderato: there is no command \"{}\"; there are: {}\n", argv[1], known);
+    return 2;
+  }
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

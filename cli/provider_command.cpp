@@ -10,6 +10,7 @@
 #include <memory>
 #include <sstream>
 
+#include "number_flags.hpp"
 #include "provider_server.hpp"
 
 namespace moderato {
@@ -168,18 +169,16 @@ std::function<int()> add_provider_command(CLI::App& program) {
       "provider", "Runs a simulated provider: chat completions over HTTP, with a quota and faults");
   app->add_option("--port", flags->port, "Port on 127.0.0.1; 0: a free one, which is printed")
       ->capture_default_str();
-  app->add_option("--rpm", flags->rpm, "Requests per minute; 0: no limit")
-      ->check(CLI::NonNegativeNumber);
-  app->add_option("--tpm", flags->tpm, "Tokens per minute; 0: no limit")
-      ->check(CLI::NonNegativeNumber);
+  app->add_option("--rpm", flags->rpm, "Requests per minute; 0: no limit")->check(not_negative());
+  app->add_option("--tpm", flags->tpm, "Tokens per minute; 0: no limit")->check(not_negative());
   app->add_option("--itpm", flags->input_tpm, "Tokens of prompts per minute; 0: no limit")
-      ->check(CLI::NonNegativeNumber);
+      ->check(not_negative());
   app->add_option("--otpm", flags->output_tpm, "Tokens of max_tokens per minute; 0: no limit")
-      ->check(CLI::NonNegativeNumber);
+      ->check(not_negative());
   app->add_option("--foreign-rpm", flags->foreign_rpm, "Requests per minute that others take")
-      ->check(CLI::NonNegativeNumber);
+      ->check(not_negative());
   app->add_option("--foreign-tpm", flags->foreign_tpm, "Tokens per minute that others take")
-      ->check(CLI::NonNegativeNumber);
+      ->check(not_negative());
   app->add_option("--limit-change", flags->limit_changes,
                   "SECONDS:RPM[:TPM] after the first request; may be given several times");
   app->add_option("--outage", flags->outages,
@@ -189,18 +188,18 @@ std::function<int()> add_provider_command(CLI::App& program) {
       ->capture_default_str();
   app->add_option("--round-headers", flags->round_headers,
                   "State the tokens that are left in multiples of this")
-      ->check(CLI::PositiveNumber)
+      ->check(positive())
       ->capture_default_str();
   app->add_option("--max-in-flight", flags->max_in_flight, "Requests at once; 0: no limit")
-      ->check(CLI::NonNegativeNumber);
+      ->check(not_negative());
   app->add_option("--evaluator", flags->evaluator, "How the quota is counted")
       ->check(CLI::IsMember({"minute-bucket", "10s", "1s-window", "minute-counter"}))
       ->capture_default_str();
   app->add_flag("--rejects-charged", flags->rejects_charged, "A refused request costs one request");
   app->add_option("--first-token-ms", flags->first_token_ms, "Latency of the first token")
-      ->check(CLI::NonNegativeNumber);
+      ->check(not_negative());
   app->add_option("--per-token-ms", flags->per_token_ms, "Latency of each further token")
-      ->check(CLI::NonNegativeNumber);
+      ->check(not_negative());
   app->add_option("--latency-sigma", flags->latency_sigma,
                   "Spread of latencies: sigma of a log-normal distribution with that mean")
       ->check(CLI::Range(0.0, 3.0));

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <stdexcept>
 
 namespace moderato {
@@ -16,6 +17,10 @@ std::shared_ptr<SqliteJournal> open_journal(const std::string& path, bool for_wr
   const char* variable = std::getenv("MODERATO_JOURNAL");
   if (file.empty() && variable != nullptr) file = variable;
   if (file.empty()) file = "moderato.db";
+  if (!for_writing && !std::filesystem::exists(file)) {
+    throw std::runtime_error(fmt::format(
+        "there is no journal {}; name one with --journal FILE or $MODERATO_JOURNAL", file));
+  }
   auto journal = SqliteJournal::open({.path = file, .read_only = !for_writing});
   if (!journal) throw std::runtime_error(journal.error().message);
   return *journal;

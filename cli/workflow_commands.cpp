@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -34,6 +35,9 @@ struct RunFlags {
 };
 
 std::string text_of(const std::string& path) {
+  if (std::filesystem::is_directory(path)) {
+    throw std::runtime_error(path + " is a folder, not a workflow file");
+  }
   std::ifstream file(path, std::ios::binary);
   if (!file) throw std::runtime_error(path + " cannot be read");
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};

@@ -195,6 +195,17 @@ TEST_CASE("an unpaid bill is not retried") {
   CHECK(server.stats().requests == 1);
 }
 
+TEST_CASE("a command or a number that is none is said so, in words") {
+  const Ended command = run({"chatt", "Hello."});
+  CHECK(command.code == 2);
+  CHECK(has(command.err, "there is no command \"chatt\"; there are: chat, check, doctor"));
+  const Ended number = run({"chat", "--rpm", "-3", "Hello."});
+  CHECK(number.code == 2);
+  CHECK(has(number.err, "--rpm: \"-3\" is no number of 0 or more"));
+  CHECK(has(run({"provider", "--round-headers", "0"}).err, "\"0\" is no number above 0"));
+  CHECK(has(run({"run", "/"}).err, "/ is a folder"));
+}
+
 TEST_CASE("ctrl-C ends a chat that waits, keeps the transcript and sums up") {
   const ProviderServer server(with_fault(FaultKind::stall));
   Program chat({"chat", "--base-url", server.base_url(), "Are you there?"});

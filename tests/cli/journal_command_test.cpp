@@ -102,7 +102,7 @@ TEST_CASE("what cannot be resumed is said") {
   CHECK(has(again.err, "already in the journal"));
   const Ended absent = run({"ledger", "--journal", folder / "absent.db"});
   CHECK(absent.code == 1);
-  CHECK(has(absent.err, "absent.db"));
+  CHECK(has(absent.err, "absent.db; name one with --journal FILE"));
   CHECK(run({"chat", "--simulate", "--run", "x", "Hello."}).code == 2);
 }
 
