@@ -49,7 +49,8 @@ class Arbiter {
 
   /// How far the ticket's start lies ahead of the last call that went.
   [[nodiscard]] std::int64_t lead(Holder place) const noexcept;
-  /// The owner's part of the flow's waiting calls.
+  /// The owner's part of the flow's calls, of those that wait and those that have been served ahead
+  /// of their turn.
   [[nodiscard]] double share(Holder place, const Ticket& ticket) const noexcept;
 
   /// The waiting call with the earliest start.
@@ -84,6 +85,7 @@ class Arbiter {
     std::uint64_t owner = 0;
     std::uint64_t flow = 0;
     VirtualTime finish = 0;
+    std::uint32_t callers = 0;
   };
 
   [[nodiscard]] Waiting* find(Holder place) noexcept;
@@ -93,7 +95,7 @@ class Arbiter {
   [[nodiscard]] VirtualTime start_of(Holder place, const Ticket& ticket) const noexcept;
   [[nodiscard]] VirtualTime length_of(Holder place, const Ticket& ticket,
                                       Duration cost) const noexcept;
-  void set_finish(Holder place, std::uint64_t flow, VirtualTime finish) noexcept;
+  void set_finish(Holder place, const Ticket& ticket, VirtualTime finish) noexcept;
 
   std::array<Waiting, max_tickets> tickets_{};
   std::array<Flow, max_flows> flows_{};

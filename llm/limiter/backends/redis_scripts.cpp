@@ -26,7 +26,7 @@
 // d: u unit, l limit, sl stated limit, p period µs, b burst µs, s safety, a owed in our bucket,
 //   za when that was last found full, t owed in the provider's bucket, zt, w the calls that have
 //   not left: {leaves, what it will find owed in ours, in the provider's}, see gcra.cpp
-// tickets: V virtual now, n arrivals, f finish by owner and flow, t list of
+// tickets: V virtual now, n arrivals, f {finish, callers, flow} by owner and flow, t list of
 //   {o owner, i id, f flow, c callers, q queued, s start, l length, a ask, e expires µs, n arrival}
 
 namespace moderato {
@@ -185,9 +185,9 @@ local w
 if s.q > 0 then
   local raw = redis.call('GET', KEYS[2])
   local ok, value = pcall(cmsgpack.unpack, raw or '')
-  if ok and type(value) == 'table' and value.v == 1 then w = value end
+  if ok and type(value) == 'table' and value.v == 2 then w = value end
 end
-w = w or {v = 1, V = 0, n = 0, f = {}, t = {}}
+w = w or {v = 2, V = 0, n = 0, f = {}, t = {}}
 local order_changed = drop_expired(s, w, now)
 
 local function dominant(a)
@@ -201,15 +201,25 @@ local function place_of(id)
     if t.o == owner and t.i == id then return i end
   end
 end
-local function start_of(f) return math.max(w.V, w.f[owner .. '|' .. f] or 0) end
+local function start_of(f)
+  local own = w.f[owner .. '|' .. f]
+  return math.max(w.V, own and own[1] or 0)
+end
+-- Of the flow's calls: those that wait and those that have been served ahead of their turn.
 local function share_of(f, c)
-  local all = c
-  for _, t in ipairs(w.t) do
-    if t.f == f and t.o ~= owner then all = all + t.c end
+  local all, own = c, owner .. '|' .. f
+  for name, x in pairs(w.f) do
+    if x[3] == f and name ~= own and x[1] > w.V then all = all + x[2] end
   end
   return c / all
 end
 local function length_of(f, wt, c, cost) return cost / (wt * share_of(f, c)) end
+local function pays(f, c, finish)
+  for name, x in pairs(w.f) do  -- who has had no more than others is like one who never was
+    if x[1] <= w.V then w.f[name] = nil end
+  end
+  w.f[owner .. '|' .. f] = {finish, c, f}
+end
 local function lead_of(id)
   local own = place_of(id)
   return own and math.floor(math.max(w.t[own].s - w.V, 0) * 1000) or 0
@@ -266,7 +276,7 @@ local function remember(id, f, wt, c, q, a, till)
   local start, length = start_of(f), length_of(f, wt, c, dominant(a))
   w.n = w.n + 1
   w.t[#w.t + 1] = {o = owner, i = id, f = f, c = c, q = q, s = start, l = length, a = a, e = expires, n = w.n}
-  w.f[owner .. '|' .. f] = start + length
+  pays(f, c, start + length)
 end
 
 local calls, sum = ahead_of(ticket, flow)
@@ -322,7 +332,7 @@ if own then
   order_changed = true
 elseif #w.t > 0 or ARGV[18] then
   local start = start_of(flow)
-  w.f[owner .. '|' .. flow] = start + length_of(flow, weight, callers, dominant(ask))
+  pays(flow, callers, start + length_of(flow, weight, callers, dominant(ask)))
   w.V = math.max(w.V, start)
   order_changed = true
 end

@@ -25,7 +25,7 @@ if me then me.e = math.max(me.e, now + tonumber(ARGV[3])) end
 local function tickets()
   if s.q == 0 then return nil end
   local ok, w = pcall(cmsgpack.unpack, redis.call('GET', KEYS[2]) or '')
-  if not ok or type(w) ~= 'table' or w.v ~= 1 then return nil end
+  if not ok or type(w) ~= 'table' or w.v ~= 2 then return nil end
   drop_expired(s, w, now)
   return w
 end
@@ -90,7 +90,7 @@ if what == 'withdraw' then
     for i, t in ipairs(w.t) do
       if t.o == owner and t.i == ARGV[5] then
         local f = owner .. '|' .. t.f
-        if w.f[f] then w.f[f] = w.f[f] - t.l end
+        if w.f[f] then w.f[f][1] = w.f[f][1] - t.l end
         table.remove(w.t, i)
         break
       end

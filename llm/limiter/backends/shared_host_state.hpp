@@ -54,7 +54,7 @@ struct SharedHostStatement {
 /// What the file holds after its header: see shared_host_state.cpp.
 class SharedHostState {
  public:
-  static constexpr std::uint32_t version = 1;
+  static constexpr std::uint32_t version = 2;
   static constexpr std::size_t max_seats = 256;
   using Step = void (*)(const char*);
 
