@@ -27,6 +27,9 @@ struct ProviderFlags {
   std::vector<std::string> limit_changes;
   std::vector<std::string> outages;
   std::int64_t round_headers = 1;
+  double late_headers_ms = 0;
+  double acceleration = 0;
+  std::string log;
   std::string hint = "both";
   std::int64_t max_in_flight = 0;
   std::string evaluator = "minute-bucket";
@@ -110,7 +113,9 @@ Result<ProviderServerOptions> server_options(const ProviderFlags& flags) {
                           .rejects_charged = flags.rejects_charged,
                           .foreign_requests_per_minute = flags.foreign_rpm,
                           .foreign_tokens_per_minute = flags.foreign_tpm,
-                          .round_remaining_tokens = flags.round_headers};
+                          .round_remaining_tokens = flags.round_headers,
+                          .headers_late_by = milliseconds(flags.late_headers_ms),
+                          .acceleration = flags.acceleration};
   options.engine.hint = *hint_form_from_string(flags.hint);
   if (auto added = add_changes(flags, options.engine); !added) {
     return tl::unexpected<Error>(added.error());
@@ -133,6 +138,15 @@ Result<ProviderServerOptions> server_options(const ProviderFlags& flags) {
   return options;
 }
 
+std::string log_line(const SimulatedLogEntry& entry) {
+  const auto at =
+      std::chrono::duration_cast<std::chrono::microseconds>(entry.at.time_since_epoch());
+  return fmt::format(
+      R"({{"at_us": {}, "request_id": "{}", "status": {}, "input": {}, "output": {}}})"
+      "\n",
+      at.count(), entry.request_id, entry.status, entry.input, entry.output);
+}
+
 /// Shells commonly allow 1,024 open files, and each connection is one.
 void allow_open_files() {
   rlimit limit{};
@@ -146,6 +160,14 @@ int run_provider(const ProviderFlags& flags) {
   if (!options) {
     fmt::print(stderr, "moderato provider: {}\n", options.error().message);
     return 2;
+  }
+  if (!flags.log.empty()) {
+    const auto file = std::make_shared<std::ofstream>(flags.log, std::ios::trunc);
+    if (!*file) {
+      fmt::print(stderr, "moderato provider: cannot write to {}\n", flags.log);
+      return 2;
+    }
+    options->engine.log = [file](const SimulatedLogEntry& entry) { *file << log_line(entry); };
   }
   allow_open_files();
   boost::asio::io_context io;
@@ -190,6 +212,12 @@ std::function<int()> add_provider_command(CLI::App& program) {
                   "State the tokens that are left in multiples of this")
       ->check(positive())
       ->capture_default_str();
+  app->add_option("--late-headers-ms", flags->late_headers_ms,
+                  "Headers repeat what was told so long before")
+      ->check(not_negative());
+  app->add_option("--acceleration", flags->acceleration,
+                  "Ten seconds bring at most so many times the requests of the ten before; 0: any")
+      ->check(not_negative());
   app->add_option("--max-in-flight", flags->max_in_flight, "Requests at once; 0: no limit")
       ->check(not_negative());
   app->add_option("--evaluator", flags->evaluator, "How the quota is counted")
@@ -217,6 +245,9 @@ std::function<int()> add_provider_command(CLI::App& program) {
                 "Leave the x-ratelimit-* headers out");
   app->add_flag("--chunks-together", flags->chunks_together,
                 "Send all pieces of a stream at once instead of a packet each");
+  app->add_option("--log", flags->log,
+                  "Write a line of JSON for each request: at_us (monotonic clock), request_id, "
+                  "status, input (tokens), output (max_tokens)");
   return [flags] { return run_provider(*flags); };
 }
 

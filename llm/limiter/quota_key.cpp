@@ -182,6 +182,7 @@ std::optional<KeyChange> QuotaKey::settle(Instant now, const Granted& grant, con
   for (auto& dimension : dimensions()) dimension.settle(now, ask, actual, grant.at, theirs_too);
   charged_ -= given_back;
   if (succeeded) {
+    unused_ += (static_cast<double>(given_back.tokens()) - unused_) / 64;
     in_flight_.grow();
     if (settings_.adaptive) governor_.succeeded(now);
   } else if (!sent) {
@@ -230,7 +231,14 @@ WaitEstimate QuotaKey::expected_wait(Instant now, const Ask& asked,
     const Duration before = dimensions_[i].cost(cost_ahead) + ahead.idle[i];
     estimate.idle[i] = dimensions_[i].idle(now + estimate.at_least, before);
   }
-  estimate.expected = estimate.at_least;
+  // As many calls end meanwhile as go before this one, and give back what they did not use.
+  const Ask back{.requests = 0,
+                 .output_tokens = std::llround(unused_ * static_cast<double>(ahead.calls))};
+  Duration earlier{};
+  for (const auto& dimension : dimensions()) {
+    if (dimension.rule().unit == QuotaUnit::tokens) earlier = dimension.cost(back);
+  }
+  estimate.expected = std::max(estimate.at_least - earlier, start - now);
   const Duration slot = in_flight_.expected_wait(ahead.calls);
   if (slot > estimate.expected || (estimate.at_least == Duration{} && in_flight_.full())) {
     estimate.expected = slot;

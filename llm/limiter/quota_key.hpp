@@ -136,6 +136,7 @@ class QuotaKey {
   Instant latest_{};
   std::uint64_t newest_id_ = 0;
   std::uint64_t rejections_ = 0;
+  double unused_ = 0;           // tokens that a successful call gives back, on average
   Ask charged_{.requests = 0};  // sum of all charges and refunds so far
   std::array<QuotaDimension, max_quota_dimensions> dimensions_{};  // last: see bytes_used()
 };

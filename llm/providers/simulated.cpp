@@ -157,7 +157,8 @@ SimulatedProvider::SimulatedProvider(SimulatedOptions options)
                                  .seed = options.seed,
                                  .rate_limit_headers = options.rate_limit_headers,
                                  .hint = options.hint,
-                                 .outages = std::move(options.outages)})),
+                                 .outages = std::move(options.outages),
+                                 .log = std::move(options.log)})),
       model_(std::move(options.model)),
       silence_timeout_(options.silence_timeout) {}
 

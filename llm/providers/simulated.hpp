@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -19,6 +20,8 @@ struct SimulatedOptions {
   bool rate_limit_headers = true;
   HintForm hint = HintForm::both;
   std::vector<SimulatedOutage> outages{};
+  /// See SimulatedEngineOptions.
+  std::function<void(const SimulatedLogEntry&)> log{};
   /// A stalled answer ends as a timeout after this time.
   Duration silence_timeout = std::chrono::seconds(60);
 };

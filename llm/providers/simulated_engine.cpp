@@ -16,6 +16,10 @@ std::int64_t tokens_of(std::int64_t characters) {
   return (characters + 3) / 4;
 }
 
+std::int64_t prompt_tokens(const SimulatedRequest& request) {
+  return tokens_of(request.prompt_characters) + 4 * request.messages;
+}
+
 /// At most `tokens` tokens of a text, without cutting a character in two.
 std::string first_tokens(const std::string& text, std::int64_t tokens) {
   auto end = static_cast<std::size_t>(tokens) * 4;
@@ -102,6 +106,13 @@ void SimulatedEngine::refuse(SimulatedAnswer& answer, std::string_view model,
   const auto seconds = std::chrono::ceil<std::chrono::seconds>(refusal.wait).count();
   answer.status = 429;
   ++stats_.refused[refusal.too_large ? "too_large" : refusal.dimension];
+  if (refusal.dimension == "acceleration") {  // no hint: nobody knows what gentle enough is
+    answer.error_body = error_body(
+        "rate_limit_error", "",
+        "This request would exceed your organization's acceleration limit. Your use of the API has "
+        "grown quickly; scale it up gradually.");
+    return;
+  }
   if (refusal.too_large) {
     answer.error_body = error_body(
         refusal.dimension, "rate_limit_exceeded",
@@ -168,7 +179,7 @@ void SimulatedEngine::write_answer(ScriptAnswer scripted, const SimulatedRequest
   for (const ToolCall& call : answer.tool_calls) {
     characters += static_cast<std::int64_t>(call.name.size() + call.arguments.size());
   }
-  answer.usage = {.input = tokens_of(request.prompt_characters) + 4 * request.messages,
+  answer.usage = {.input = prompt_tokens(request),
                   .output = std::max<std::int64_t>(tokens_of(characters), 1),
                   .source = UsageSource::measured};
   if (request.max_tokens && answer.tool_calls.empty() &&
@@ -185,16 +196,28 @@ void SimulatedEngine::write_answer(ScriptAnswer scripted, const SimulatedRequest
 SimulatedAnswer SimulatedEngine::answer(Instant now, const SimulatedRequest& request) {
   ScriptAnswer scripted = options_.script.answer(request.question);
   const std::lock_guard lock(mutex_);
+  SimulatedAnswer answer = decide(now, request, std::move(scripted));
+  if (options_.log) {
+    options_.log({.at = now,
+                  .request_id = answer.request_id,
+                  .input = prompt_tokens(request),
+                  .output = request.max_tokens.value_or(0),
+                  .status = answer.status});
+  }
+  return answer;
+}
+
+SimulatedAnswer SimulatedEngine::decide(Instant now, const SimulatedRequest& request,
+                                        ScriptAnswer scripted) {
   SimulatedAnswer answer;
   answer.request_id = fmt::format("req_{:08d}", ++stats_.requests);
-  const std::int64_t prompt = tokens_of(request.prompt_characters) + 4 * request.messages;
   if (is_out(now)) {
     answer.status = 503;
     answer.error_body = error_body("service_unavailable_error", "", "The service is down.");
     ++stats_.failures["outage"];
     return answer;
   }
-  const auto refusal = quota_.admit(now, prompt, request.max_tokens.value_or(0));
+  const auto refusal = quota_.admit(now, prompt_tokens(request), request.max_tokens.value_or(0));
   if (refusal) {
     refuse(answer, request.question.model, *refusal);
   } else {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -45,6 +46,15 @@ enum class HintForm : std::uint8_t {
 [[nodiscard]] std::string_view to_string(HintForm form) noexcept;
 [[nodiscard]] std::optional<HintForm> hint_form_from_string(std::string_view name) noexcept;
 
+/// What the provider saw of a request and decided.
+struct SimulatedLogEntry {
+  Instant at{};
+  std::string_view request_id{};
+  std::int64_t input = 0;   ///< Tokens of the prompt.
+  std::int64_t output = 0;  ///< max_tokens; 0 without.
+  int status = 200;
+};
+
 struct SimulatedEngineOptions {
   SimulatedScript script{};
   SimulatedQuotaOptions quota{};
@@ -54,6 +64,8 @@ struct SimulatedEngineOptions {
   bool rate_limit_headers = true;
   HintForm hint = HintForm::both;
   std::vector<SimulatedOutage> outages{};
+  /// Sees each request when it has been decided on, in order; must not call the engine.
+  std::function<void(const SimulatedLogEntry&)> log{};
 };
 
 /// What the engine knows of a request.
@@ -115,6 +127,8 @@ class SimulatedEngine {
   [[nodiscard]] SimulatedStats stats() const;
 
  private:
+  [[nodiscard]] SimulatedAnswer decide(Instant now, const SimulatedRequest& request,
+                                       ScriptAnswer scripted);
   [[nodiscard]] bool is_out(Instant now);
   [[nodiscard]] FaultKind next_fault();
   [[nodiscard]] double random();  ///< [0, 1)

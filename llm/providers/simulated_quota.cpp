@@ -117,6 +117,28 @@ SimulatedQuota::SimulatedQuota(const SimulatedQuotaOptions& options) : options_(
   make(tokens_, options.tokens_per_minute);
   make(input_, options.input_tokens_per_minute);
   make(output_, options.output_tokens_per_minute);
+  if (options.acceleration > 0) {
+    acceleration_.emplace(options.acceleration, options.acceleration_floor);
+  }
+}
+
+void AccelerationMeter::advance(Instant now) {
+  const std::int64_t window = now.time_since_epoch() / std::chrono::seconds(10);
+  if (window <= window_) return;
+  before_ = window == window_ + 1 ? now_ : 0;
+  now_ = 0;
+  window_ = window;
+}
+
+bool AccelerationMeter::fits(Instant now) {
+  advance(now);
+  const double grown = factor_ * static_cast<double>(before_);
+  return static_cast<double>(now_ + 1) <= std::max(grown, static_cast<double>(floor_));
+}
+
+void AccelerationMeter::charge(Instant now) {
+  advance(now);
+  ++now_;
 }
 
 /// What others take, and what changes, since the last time.
@@ -168,6 +190,9 @@ std::optional<QuotaRefusal> SimulatedQuota::admit(Instant now, std::int64_t inpu
                            .requested = 1,
                            .wait = std::chrono::milliseconds(100)};
   }
+  if (acceleration_ && !refusal && !acceleration_->fits(now)) {
+    refusal = QuotaRefusal{.dimension = "acceleration"};
+  }
   check(requests_, "requests", 1);
   check(tokens_, "tokens", tokens);
   check(input_, "input_tokens", input);
@@ -176,6 +201,7 @@ std::optional<QuotaRefusal> SimulatedQuota::admit(Instant now, std::int64_t inpu
     if (options_.rejects_charged && requests_) requests_->charge(now, 1);
     return refusal;
   }
+  if (acceleration_) acceleration_->charge(now);
   if (requests_) requests_->charge(now, 1);
   if (tokens_) tokens_->charge(now, tokens);
   if (input_) input_->charge(now, input);
@@ -184,9 +210,17 @@ std::optional<QuotaRefusal> SimulatedQuota::admit(Instant now, std::int64_t inpu
   return std::nullopt;
 }
 
-std::vector<std::pair<std::string, std::string>> SimulatedQuota::headers(Instant now) {
+SimulatedQuota::Headers SimulatedQuota::headers(Instant now) {
+  if (options_.headers_late_by <= Duration::zero()) return true_headers(now);
+  told_later_.emplace_back(now, true_headers(now));
+  const Instant as_of = now - options_.headers_late_by;
+  while (told_later_.size() > 1 && told_later_[1].first <= as_of) told_later_.pop_front();
+  return told_later_.front().second;
+}
+
+SimulatedQuota::Headers SimulatedQuota::true_headers(Instant now) {
   pass_time(now);
-  std::vector<std::pair<std::string, std::string>> headers;
+  Headers headers;
   const auto add = [&](std::optional<QuotaMeter>& meter, std::string_view name,
                        std::int64_t round_to = 1) {
     if (!meter) return;

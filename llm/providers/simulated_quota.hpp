@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -48,6 +49,12 @@ struct SimulatedQuotaOptions {
   std::vector<SimulatedLimitChange> changes{};
   /// What is left of the tokens is stated in multiples of this; 1: exactly.
   std::int64_t round_remaining_tokens = 1;
+  /// Headers repeat what the last request was told that came so long before.
+  Duration headers_late_by{};
+  /// Above 0: ten seconds may bring at most so many times the requests of the ten before (and
+  /// `acceleration_floor` at least); one more is a 429 that says "acceleration limit".
+  double acceleration = 0;
+  std::int64_t acceleration_floor = 10;
 };
 
 /// One dimension of a provider's quota, as the provider counts it. Instants that go back count as
@@ -85,13 +92,29 @@ class QuotaMeter {
 
 /// Why a request was refused, in the numbers of the provider's own message.
 struct QuotaRefusal {
-  std::string
-      dimension{};  ///< "requests", "tokens", "input_tokens", "output_tokens", "concurrency".
+  /// "requests", "tokens", "input_tokens", "output_tokens", "concurrency", "acceleration".
+  std::string dimension{};
   std::int64_t limit = 0;
   std::int64_t used = 0;  ///< limit − what could be used now; may exceed the limit.
   std::int64_t requested = 0;
   Duration wait{};
   bool too_large = false;  ///< It can never fit; `wait` says nothing.
+};
+
+/// How fast the number of requests may grow.
+class AccelerationMeter {
+ public:
+  AccelerationMeter(double factor, std::int64_t floor) : factor_(factor), floor_(floor) {}
+  [[nodiscard]] bool fits(Instant now);
+  void charge(Instant now);
+
+ private:
+  void advance(Instant now);
+  double factor_;
+  std::int64_t floor_;
+  std::int64_t window_ = 0;
+  std::int64_t before_ = 0;  // requests of the window before
+  std::int64_t now_ = 0;
 };
 
 /// All dimensions of one key. Not thread safe; time is a parameter.
@@ -110,10 +133,12 @@ class SimulatedQuota {
   void release() noexcept { --in_flight_; }
   [[nodiscard]] std::int64_t in_flight() const noexcept { return in_flight_; }
   /// x-ratelimit-* headers of a response at `now`.
-  [[nodiscard]] std::vector<std::pair<std::string, std::string>> headers(Instant now);
+  using Headers = std::vector<std::pair<std::string, std::string>>;
+  [[nodiscard]] Headers headers(Instant now);
 
  private:
   void pass_time(Instant now);
+  [[nodiscard]] Headers true_headers(Instant now);
 
   SimulatedQuotaOptions options_;
   std::optional<QuotaMeter> requests_;
@@ -126,6 +151,8 @@ class SimulatedQuota {
   double foreign_tokens_ = 0;
   std::size_t changes_made_ = 0;
   std::int64_t in_flight_ = 0;
+  std::optional<AccelerationMeter> acceleration_;
+  std::deque<std::pair<Instant, Headers>> told_later_;
 };
 
 /// A duration as OpenAI writes it, rounded up to a millisecond: "424ms", "41.724s", "6m0s".

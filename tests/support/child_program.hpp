@@ -51,9 +51,11 @@ class ChildProgram {
   ChildProgram& operator=(const ChildProgram&) = delete;
 
   void signal(int number) const { ::kill(process_, number); }
-  void wait_for_line() {
+  /// Waits for the first line and gives it; what there is, if it ends before.
+  std::string wait_for_line() {
     while (text_.find('\n') == std::string::npos && read_more()) {
     }
+    return text_.substr(0, text_.find('\n'));
   }
   Ended wait() {
     while (read_more()) {

@@ -15,26 +15,17 @@
 #include <string>
 #include <vector>
 
+#include "scores.hpp"
+
 namespace {
 
 using namespace moderato;
 using namespace std::chrono_literals;
+using namespace moderato::bench;
 
 constexpr std::int64_t rpm = 500;
 constexpr std::int64_t tpm = 200'000;
 constexpr std::size_t processes = 8;
-
-double seconds_of(Duration duration) {
-  return std::chrono::duration<double>(duration).count();
-}
-Duration from_seconds(double seconds) {
-  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
-}
-double percentile(std::vector<double> values, double part) {
-  if (values.empty()) return 0;
-  std::sort(values.begin(), values.end());
-  return values[static_cast<std::size_t>(part * static_cast<double>(values.size() - 1))];
-}
 
 /// A fleet of chats that ask again as soon as they have thought.
 struct Plan {
@@ -254,13 +245,7 @@ Figures fairness(std::uint64_t seed) {
   const Seen equal = Fleet(told(), seed).measure();
   std::vector<double> shares(4);
   for (const Answered& one : equal.answered) shares[one.tenant] += static_cast<double>(one.tokens);
-  double sum = 0;
-  double squares = 0;
-  for (const double share : shares) {
-    sum += share;
-    squares += share * share;
-  }
-  return {{"Jain of equal tenants", sum * sum / (4 * squares), 0.99},
+  return {{"Jain of equal tenants", jain(shares), 0.99},
           {"off weights 1:2:3:4, 1 process, %", off_weights(seed, 1), 2, false},
           {"off weights, 8 processes, %", off_weights(seed, processes), 2, false}};
 }

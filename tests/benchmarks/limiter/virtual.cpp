@@ -18,10 +18,13 @@
 #include <string>
 #include <vector>
 
+#include "scores.hpp"
+
 namespace {
 
 using namespace moderato;
 using namespace std::chrono_literals;
+using namespace moderato::bench;
 
 constexpr std::int64_t rpm = 500;
 constexpr std::int64_t tpm = 200'000;
@@ -35,30 +38,6 @@ enum class Policy { shared, patient, split, window, retries };
 constexpr std::array<const char*, 5> policy_names{"moderato, shared key", "same, no max_queue_time",
                                                   "quota / 8 each", "shared window, rejects",
                                                   "retries only (SDK)"};
-
-double seconds_of(Duration duration) {
-  return std::chrono::duration<double>(duration).count();
-}
-
-Duration from_seconds(double seconds) {
-  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
-}
-
-double jain(const std::vector<double>& shares) {
-  double sum = 0;
-  double squares = 0;
-  for (const double share : shares) {
-    sum += share;
-    squares += share * share;
-  }
-  return squares > 0 ? sum * sum / (static_cast<double>(shares.size()) * squares) : 0;
-}
-
-double percentile(std::vector<double>& values, double part) {
-  if (values.empty()) return 0;
-  std::sort(values.begin(), values.end());
-  return values[static_cast<std::size_t>(part * static_cast<double>(values.size() - 1))];
-}
 
 /// What is counted after the warm-up.
 struct Score {

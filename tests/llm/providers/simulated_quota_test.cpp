@@ -295,6 +295,53 @@ TEST_CASE("what is left can be stated roughly") {
   CHECK(quota.headers(at(0s))[1].second == "8000");
 }
 
+TEST_CASE("headers can tell what was true some time before") {
+  SimulatedQuota quota({.requests_per_minute = 60, .headers_late_by = 5s});
+  const auto left_at = [&](Duration now) {
+    CHECK(!quota.admit(at(now), 10));
+    for (const auto& [name, value] : quota.headers(at(now))) {
+      if (name == "x-ratelimit-remaining-requests") return std::stoi(value);
+    }
+    return -1;
+  };
+  CHECK(left_at(0s) == 59);
+  CHECK(left_at(0s) == 59);  // nothing was told before
+  CHECK(left_at(4999ms) == 59);
+  CHECK(left_at(5s) == 58);  // the second request's
+}
+
+TEST_CASE("a provider with an acceleration limit refuses traffic that grows too fast, in words") {
+  SimulatedEngine engine({.quota = {.acceleration = 2, .acceleration_floor = 5}});
+  const auto admitted = [&](Duration now, int requests) {
+    int count = 0;
+    for (int i = 0; i < requests; ++i) count += engine.answer(at(now), request_of(1)).status == 200;
+    return count;
+  };
+  CHECK(admitted(0s, 20) == 5);
+  CHECK(admitted(10s, 20) == 10);
+  CHECK(admitted(20s, 20) == 20);
+  CHECK(admitted(60s, 20) == 5);  // it had stopped
+  const SimulatedAnswer refused = engine.answer(at(61s), request_of(1));
+  CHECK(refused.status == 429);
+  CHECK(refused.error_body.find("acceleration limit") != std::string::npos);
+  CHECK(header(refused, "retry-after").empty());
+}
+
+TEST_CASE("the log has each request with what was decided") {
+  std::vector<int> seen;
+  Duration last{};
+  SimulatedEngine engine(
+      {.quota = {.requests_per_minute = 1}, .log = [&](const SimulatedLogEntry& entry) {
+         seen.push_back(entry.status);
+         last = entry.at.time_since_epoch();
+         CHECK(entry.output == 7);
+       }});
+  (void)engine.answer(at(1s), request_of(7));
+  (void)engine.answer(at(2s), request_of(7));
+  CHECK(seen == std::vector<int>{200, 429});
+  CHECK(last == 2s);
+}
+
 TEST_CASE("evaluators are known by their names") {
   for (const QuotaEvaluator evaluator : evaluators) {
     CHECK(quota_evaluator_from_string(to_string(evaluator)) == evaluator);
