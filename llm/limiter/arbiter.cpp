@@ -13,8 +13,8 @@
 // Start-time fair queueing gives each flow (tenant) its share of what is really used. Every call
 // gets a start on a virtual time line: the later of "now" on that line and the finish of its flow's
 // previous call; its finish is start + cost / weight. Smallest start goes first, and "now" is the
-// start of the last that went. A flow that was idle starts at now: it has saved up nothing. A flow
-// that took much has its next start far ahead. The cost of a call is its dominant share: the
+// earliest start of those who wait. A flow that was idle starts at now: it has saved up nothing. A
+// flow that took much has its next start far ahead. The cost of a call is its dominant share: the
 // longest time of quota that it takes in any dimension, so that heavy in tokens and heavy in
 // requests can be compared.
 //
@@ -132,8 +132,8 @@ QueuedAhead Arbiter::ahead_of(Instant now, Holder place, const Ticket& ticket) {
   return ahead;
 }
 
-// A limiter shows only its first calls. While the virtual time goes from such a call's start to
-// ours, it brings one more after each `length`, as long as it has some.
+// A limiter shows only its first calls. Behind such a call, but not before "now", its flow brings
+// one more after each `length` until our start, as long as it has some.
 QueuedAhead Arbiter::expected_ahead_of(Holder place, const Ticket& ticket) const {
   const Waiting* own = find(place);
   const VirtualTime start = own != nullptr ? own->start : start_of(place, ticket);
@@ -141,8 +141,10 @@ QueuedAhead Arbiter::expected_ahead_of(Holder place, const Ticket& ticket) const
   for (std::size_t i = 0; i < ticket_count_; ++i) {
     const Waiting& other = tickets_[i];
     if (&other == own || other.start > start) continue;
-    const VirtualTime more = (start - other.start) / std::max<VirtualTime>(other.length, 1);
-    const auto calls = std::min<VirtualTime>({other.queued, 1 + more, 64});
+    const VirtualTime length = std::max<VirtualTime>(other.length, 1);
+    const VirtualTime next = std::max(now_, other.start + length);
+    const VirtualTime more = start > next ? 1 + (start - next - 1) / length : 0;
+    const auto calls = std::min<VirtualTime>({other.callers, 1 + more, 64});
     ahead.calls += static_cast<std::size_t>(calls);
     for (VirtualTime n = 0; n < calls; ++n) ahead.cost += other.ask;
   }
@@ -152,13 +154,18 @@ QueuedAhead Arbiter::expected_ahead_of(Holder place, const Ticket& ticket) const
 void Arbiter::granted(Instant now, Holder place, const Ticket& ticket, Duration cost) {
   drop_expired(now);
   if (Waiting* own = find(place)) {
-    now_ = std::max(now_, own->start);
+    const VirtualTime start = own->start;
     remove(*own);  // its flow paid when it took its place
-    return;
+    return pass(start);
   }
   const VirtualTime start = start_of(place, ticket);
   set_finish(place, ticket, start + length_of(place, ticket, cost));
-  now_ = std::max(now_, start);
+  pass(start);
+}
+
+void Arbiter::pass(VirtualTime gone) noexcept {
+  for (std::size_t i = 0; i < ticket_count_; ++i) gone = std::min(gone, tickets_[i].start);
+  now_ = std::max(now_, gone);
 }
 
 void Arbiter::waits(Instant now, Holder place, const Ticket& ticket, const Ask& ask, Duration cost,

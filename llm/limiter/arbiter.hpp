@@ -47,7 +47,7 @@ class Arbiter {
   /// Everything of a limiter that has died.
   void drop_owner(std::uint64_t owner) noexcept;
 
-  /// How far the ticket's start lies ahead of the last call that went.
+  /// How far the ticket's start lies ahead of the earliest who waits.
   [[nodiscard]] std::int64_t lead(Holder place) const noexcept;
   /// The owner's part of the flow's calls, of those that wait and those that have been served ahead
   /// of their turn.
@@ -92,6 +92,7 @@ class Arbiter {
   [[nodiscard]] const Waiting* find(Holder place) const noexcept;
   void drop_expired(Instant now) noexcept;
   void remove(Waiting& waiting) noexcept;
+  void pass(VirtualTime gone) noexcept;
   [[nodiscard]] VirtualTime start_of(Holder place, const Ticket& ticket) const noexcept;
   [[nodiscard]] VirtualTime length_of(Holder place, const Ticket& ticket,
                                       Duration cost) const noexcept;
@@ -102,7 +103,7 @@ class Arbiter {
   std::size_t ticket_count_ = 0;
   std::size_t flow_count_ = 0;
   std::uint64_t arrivals_ = 0;
-  VirtualTime now_ = 0;  // the start of the last call that went
+  VirtualTime now_ = 0;  // nobody who waits starts before it
 };
 
 }  // namespace moderato

@@ -86,7 +86,7 @@ struct NextInLine {
 struct Place {
   /// When to ask; Instant{}: not said.
   Instant until{};
-  /// How far its start lies ahead of the last call that went, on the virtual time of the order:
+  /// How far its start lies ahead of the earliest who waits, on the virtual time of the order:
   /// nanoseconds of quota, divided by weight (see Arbiter).
   std::int64_t lead = 0;
   bool held = false;  ///< As in MustWait.

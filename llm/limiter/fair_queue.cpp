@@ -163,15 +163,11 @@ FairQueue::Entry* FairQueue::after(const Entry& entry) {
   const auto found = own.entries.find(const_cast<Entry*>(&entry));
   if (found == own.entries.end()) return nullptr;
   const auto follower = std::next(found);
-  Flow* other = nullptr;
-  for (Flow* flow : waiting_) {
-    if (flow == &own) continue;
-    other = flow;
-    break;
-  }
-  if (follower == own.entries.end()) return other == nullptr ? nullptr : *other->entries.begin();
-  const std::int64_t again = own.start + scaled(entry.cost, own.weight * entry.share);
-  return other != nullptr && other->start <= again ? *other->entries.begin() : *follower;
+  if (follower != own.entries.end() && !(*follower)->has_ticket) return *follower;
+  const auto without = std::find_if(waiting_.begin(), waiting_.end(), [&](const Flow* flow) {
+    return flow != &own && !(*flow->entries.begin())->has_ticket;
+  });
+  return without != waiting_.end() ? *(*without)->entries.begin() : nullptr;
 }
 
 void FairQueue::set_lead(Entry& entry, std::int64_t lead) {

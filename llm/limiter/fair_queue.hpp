@@ -68,7 +68,8 @@ class FairQueue {
 
   /// Who goes next; null: nobody waits. Lets first calls age.
   [[nodiscard]] Entry* front(Instant now);
-  /// Who goes next when the entry, the first of its flow, has gone; null: nobody.
+  /// Who is to have a ticket when the entry, the first of its flow, has gone: the next of its flow,
+  /// or of another flow that has none; null: nobody.
   [[nodiscard]] Entry* after(const Entry& entry);
   /// The entry's flow starts so far ahead of the last call that went, as the order between limiters
   /// has it.
@@ -92,6 +93,14 @@ class FairQueue {
   void for_each(F&& f) {
     for (auto& [name, flow] : flows_) {
       for (Entry* entry : flow.entries) f(*entry);
+    }
+  }
+  /// f(entry) for the first entries of the `most` flows that go next. Lets first calls age.
+  template <class F>
+  void for_each_leading(Instant now, std::size_t most, F&& f) {
+    for (auto flow = waiting_.begin(); flow != waiting_.end() && most > 0; ++flow, --most) {
+      let_age(**flow, now);
+      f(**(*flow)->entries.begin());
     }
   }
   /// f(entry) for the first entry of every flow.

@@ -15,11 +15,10 @@
 // one timer runs for a whole queue, and who leaves the front, with a permit or without, wakes the
 // next.
 //
-// Where several limiters share a key, the backend decides between their first calls, and its answer
-// says where the call stands in the order of all of them (its lead). If another call of ours would
-// then go earlier, it becomes the front here and asks, too; each that has asked has an instant of
-// its own. A granted call brings the next one along in the same step (NextInLine): one question to
-// the store for each call, although all of them wait.
+// Where several limiters share a key, the backend decides between their first calls: those of the
+// flows that go next here (so many at once) each ask, get a place in the order of all limiters and
+// an instant of their own. A granted call brings the next one of its flow along in the same step
+// (NextInLine): one question to the store for each call, although all of them wait.
 //
 // A permit that ends makes room that no timer knows of, so it wakes the front as well. The permit
 // itself is never handed to a waiter: the waiter, once awake, asks for its own. A waiter that is
@@ -39,6 +38,8 @@ namespace {
 
 constexpr Duration look_again =
     std::chrono::seconds(1);  // for room at others that nobody announces
+// On a shared key the first calls of so many flows stand in the order of all limiters at once.
+constexpr std::size_t tickets_at_once = 16;
 constexpr Duration soon = std::chrono::milliseconds(200);  // not worth another question
 
 /// Tokens that were reserved and not used.
@@ -199,7 +200,12 @@ Result<Permit> LimiterState::wait_in_queue(Entry& entry, const CallContext& cont
 /// Whether the entry may ask the backend now.
 LimiterState::Turn LimiterState::turn_of(Entry& entry, Instant now) {
   const std::scoped_lock lock(mutex_);
-  entry.armed = queue_.front(now) == &entry || entry.has_ticket;
+  entry.armed = entry.has_ticket;
+  if (!shared_) entry.armed = queue_.front(now) == &entry;
+  if (shared_ && !entry.armed) {
+    queue_.for_each_leading(now, tickets_at_once,
+                            [&](const Entry& leading) { entry.armed |= &leading == &entry; });
+  }
   const bool told_later = shared_ && entry.not_before > now;
   return entry.armed && !told_later ? Turn::ask : Turn::later;
 }
@@ -231,7 +237,7 @@ Admission LimiterState::ask_for(Entry& entry, Instant now) {
     const std::scoped_lock lock(mutex_);
     entry.has_ticket = true;
     ticket = ticket_of(entry);
-    if (Entry* follower = queue_.after(entry); follower != nullptr && !follower->has_ticket) {
+    if (Entry* follower = queue_.after(entry); follower != nullptr) {
       has_next = true;
       next = {.ask = follower->ask, .ticket = ticket_of(*follower)};
       next.ticket.queued = std::max<std::uint32_t>(ticket.queued - 1, 1);
@@ -248,7 +254,7 @@ void LimiterState::note_grant(Entry& entry, const Granted& grant) {
   entry.share = grant.share;
   if (grant.next.until == Instant{}) return;
   Entry* follower = queue_.after(entry);
-  if (follower == nullptr || follower->has_ticket) return;
+  if (follower == nullptr) return;
   follower->has_ticket = true;
   follower->not_before = grant.next.until;
   follower->held = grant.next.held;
@@ -318,10 +324,15 @@ void LimiterState::leave(Entry& entry, Instant now) noexcept {
   if (withdrawn != 0) options_.backend->withdraw(now, withdrawn);
 }
 
-/// Under mutex_: the front, if it sleeps without an instant of its own.
+/// Under mutex_: who may ask now, and sleeps without an instant of its own.
 void LimiterState::wake_next(Instant now) noexcept {
-  Entry* front = queue_.front(now);
-  if (front != nullptr && (!shared_ || !front->armed)) front->turn.notify();
+  if (!shared_) {
+    if (Entry* front = queue_.front(now); front != nullptr) front->turn.notify();
+    return;
+  }
+  queue_.for_each_leading(now, tickets_at_once, [](Entry& leading) {
+    if (!leading.armed) leading.turn.notify();
+  });
 }
 
 /// Under mutex_: `ask_again` forgets the instant that the front was told.

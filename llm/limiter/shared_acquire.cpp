@@ -18,6 +18,13 @@ namespace {
 
 constexpr Duration horizon = std::chrono::milliseconds(1000);
 
+/// While the rate grows again, a wait at the present rate is longer than it will be: come when the
+/// full rate would have room, and ask again.
+Instant at_full_rate(const QuotaKey& key, Instant now, Instant until) {
+  if (until <= now || until == Instant::max()) return until;
+  return now + (until - now) / 1000 * key.state().share(now);
+}
+
 /// Gives a waiting call its place.
 Place take_place(const QuotaKey& key, Arbiter& order, Arbiter::Holder place, Instant now,
                  const Ask& ask, const Ticket& ticket) {
@@ -25,7 +32,7 @@ Place take_place(const QuotaKey& key, Arbiter& order, Arbiter::Holder place, Ins
   const WaitEstimate estimate = key.expected_wait(now, ask, order.expected_ahead_of(place, ticket));
   const Instant expected = saturating_add(now, estimate.expected);
   order.waits(now, place, ticket, ask, cost, expected);
-  return {.until = std::max(now, expected - horizon / 2),
+  return {.until = std::max(now, at_full_rate(key, now, expected) - horizon / 2),
           .lead = order.lead(place),
           .held = key.state().held_until(now) > now};
 }
@@ -52,7 +59,8 @@ Admission shared_acquire(QuotaKey& key, Arbiter& order, std::uint64_t owner, Ins
     } else {
       const Instant come = take_place(key, order, place, now, ask, ticket).until;
       const bool held = wait->until <= now + horizon;  // not for want of room: come in time
-      wait->until = held ? wait->until : std::max(wait->until - horizon / 2, come);
+      const Instant room = at_full_rate(key, now, wait->until);
+      wait->until = held ? wait->until : std::max(room - horizon / 2, come);
     }
     wait->lead = order.lead(place);
   } else {

@@ -244,7 +244,10 @@ local function expected_ahead_of(id, f)
   local sum = {0, 0, 0, 0}
   for i, t in ipairs(w.t) do
     if i ~= own and t.s <= start then
-      local n = math.min(t.q, 1 + math.floor((start - t.s) / math.max(t.l, 0.001)), 64)
+      local length = math.max(t.l, 0.001)
+      local follower, more = math.max(w.V, t.s + length), 0
+      if start > follower then more = math.ceil((start - follower) / length) end
+      local n = math.min(t.c, 1 + more, 64)
       for j = 1, 4 do sum[j] = sum[j] + n * t.a[j] end
     end
   end
@@ -289,7 +292,10 @@ elseif wait > horizon then till = now + math.ceil(wait) end
 if till ~= 0 then
   remember(ticket, flow, weight, callers, queued, ask, till)
   local lead = lead_of(ticket)
-  if why <= 4 and till > 0 then till = math.max(now + 1, till - horizon / 2) end
+  -- While the rate grows again the wait is shorter than it looks: come when the full rate has room.
+  if why <= 4 and till > 0 then
+    till = math.max(now + 1, now + math.ceil((till - now) * share) - horizon / 2)
+  end
   if order_changed then save_tickets(s, w) end
   save(s)
   return answer(2, till, why, lead)
@@ -326,14 +332,19 @@ if probe then  -- until whoever probes has said more
   s.hk, s.hu = 1, now + 1000000
 end
 local own = place_of(ticket)
+local function pass(gone)  -- nobody who waits starts before V
+  for _, t in ipairs(w.t) do gone = math.min(gone, t.s) end
+  w.V = math.max(w.V, gone)
+end
 if own then
-  w.V = math.max(w.V, w.t[own].s)
+  local start = w.t[own].s
   table.remove(w.t, own)
+  pass(start)
   order_changed = true
 elseif #w.t > 0 or ARGV[18] then
   local start = start_of(flow)
   pays(flow, callers, start + length_of(flow, weight, callers, dominant(ask)))
-  w.V = math.max(w.V, start)
+  pass(start)
   order_changed = true
 end
 local next_at, next_lead = 0, 0
@@ -343,7 +354,7 @@ if ARGV[18] then
   next_at = now + math.max(0, math.ceil(longer))
   remember(id, f, tonumber(ARGV[24]), tonumber(ARGV[25]), tonumber(ARGV[26]), a, next_at)
   next_lead = lead_of(id)
-  next_at = math.max(now, next_at - 500000)
+  next_at = math.max(now, now + math.ceil((next_at - now) * share) - 500000)
 end
 if order_changed then
   if #w.t == 0 then w.f = {} end

@@ -15,9 +15,11 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <moderato/llm/limiter/backends/shared_host.hpp>
 #include <moderato/moderato.hpp>
+#include <numeric>
 #include <support/child_program.hpp>
 #include <support/redis_server.hpp>
 #include <support/temporary_folder.hpp>
@@ -72,10 +74,12 @@ struct Score {
   std::int64_t refused = 0;  // 429s among them
   std::int64_t answered = 0;
   std::int64_t failed = 0;
+  std::map<std::string, std::int64_t> failures{};
   double overshoot_s = 0;  // beyond the burst, as time of quota
   double longest_gap_s = 0;
   double jain_tenants = 0;
   double jain_chats = 0;
+  double first_process = 0;  // its part of the tokens; it has half of the chats
   double wait_p50 = 0;
   double wait_p99 = 0;
   double floor = 0;
@@ -248,12 +252,14 @@ class Run {
         double took = 0;
         out >> at;
         if (word == "ok") out >> amount >> chat >> waited >> took;
-        if (word == "failed") out >> word;
+        std::string why;
+        if (word == "failed") out >> why;
         const bool ok = took > 0;
         ++calls_in_all;
         if (at / 1e6 < begin_ || at / 1e6 >= end_) continue;
         if (!ok) {
           ++score.failed;
+          ++score.failures[why];
           continue;
         }
         ++score.answered;
@@ -267,6 +273,9 @@ class Run {
     by_chat.resize(chats_ / 2 + (chats_ - chats_ / 2) / (processes - 1) * (processes - 1));
     score.jain_chats = jain(by_chat);
     score.jain_tenants = jain(by_tenant);
+    const auto half = by_chat.begin() + static_cast<std::ptrdiff_t>(chats_ / 2);
+    const double all = std::accumulate(by_chat.begin(), by_chat.end(), 0.0);
+    score.first_process = std::accumulate(by_chat.begin(), half, 0.0) / std::max(all, 1.0);
     score.wait_p50 = percentile(waits, 0.5);
     score.wait_p99 = percentile(waits, 0.99);
     score.floor = std::max(
@@ -290,23 +299,27 @@ class Run {
 
 void print_head() {
   fmt::print(
-      "{:<16} {:<22} {:>6} {:>6} {:>7} {:>7} {:>7} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6}\n",
+      "{:<16} {:<21} {:>6} {:>6} {:>6} {:>7} {:>6} {:>5} {:>6} {:>5} {:>6} {:>6} {:>5} {:>6} "
+      "{:>5}\n",
       "provider", "limited by", "eta", "calls", "429/1k", "failed", "att/ok", "J ten", "J chat",
-      "p50 s", "p99 s", "floor", "over s", "store");
+      "half", "p50 s", "p99 s", "floor", "over s", "store");
 }
 
 void print_line(const Setting& setting, const char* more, const Score& score) {
   const auto answered = static_cast<double>(std::max<std::int64_t>(score.answered, 1));
-  fmt::print(
-      "{:<16} {:<22} {:>6.3f} {:>6} {:>7.1f} {:>6.1f}% {:>7.3f} {:>6.3f} {:>6.3f} {:>6.1f} "
-      "{:>6.1f} "
-      "{:>6.1f} {:>6.3f} {:>6.2f}\n",
-      setting.law.name, setting.limit + more, score.eta, score.calls,
-      1000 * static_cast<double>(score.refused) / answered,
-      100 * static_cast<double>(score.failed) /
-          std::max(1.0, static_cast<double>(score.failed + score.answered)),
-      static_cast<double>(score.calls) / answered, score.jain_tenants, score.jain_chats,
-      score.wait_p50, score.wait_p99, score.floor, score.overshoot_s, score.store_calls);
+  fmt::print("{:<16} {:<21} {:>6.3f} {:>6} ", setting.law.name, setting.limit + more, score.eta,
+             score.calls);
+  fmt::print("{:>6.1f} {:>6.1f}% {:>6.3f} {:>5.3f} {:>6.3f} {:>5.2f} ",
+             1000 * static_cast<double>(score.refused) / answered,
+             100 * static_cast<double>(score.failed) /
+                 std::max(1.0, static_cast<double>(score.failed + score.answered)),
+             static_cast<double>(score.calls) / answered, score.jain_tenants, score.jain_chats,
+             score.first_process);
+  fmt::print("{:>6.1f} {:>6.1f} {:>5.1f} {:>6.3f} {:>5.2f}\n", score.wait_p50, score.wait_p99,
+             score.floor, score.overshoot_s, score.store_calls);
+  for (const auto& [why, count] : score.failures) {
+    fmt::print("    {} calls failed: {}\n", count, why);
+  }
   std::fflush(stdout);
 }
 
