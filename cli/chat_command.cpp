@@ -165,16 +165,11 @@ struct Run {
 };
 
 /// Says what a resumed run begins with.
-void announce(const Run& run, EffectLog& effects) {
+void announce(const Run& run, const EffectLog& effects) {
   if (run.mode == JournalMode::record) {
     fmt::print(stderr, "run {}; if it is interrupted: moderato resume {}\n", run.id, run.id);
   }
-  if (run.mode != JournalMode::resume) return;
-  for (const EffectRecord& effect : effects.interrupted()) {
-    fmt::print(
-        stderr, "interrupted: {} of {}{}\n", to_string(effect.kind), effect.name,
-        effect.kind == EffectKind::model_reply ? ": asked again, so it may be paid for twice" : "");
-  }
+  if (run.mode == JournalMode::resume) print_interrupted(effects);
 }
 
 ChatResult chat_in_session(const ChatFlags& flags, const Run& run, Runtime& runtime,
@@ -248,17 +243,14 @@ int run_chat(ChatFlags flags) try {
 
 }  // namespace
 
-int continue_chat(const ContinueFlags& how) {
-  const auto journal = open_journal(how.journal, how.mode != JournalMode::replay);
-  const RunInfo info = find_run(*journal, how.run);
-  auto program = parse_json(info.program, "the run's program");
-  auto flags = program ? flags_from_program(*program) : tl::unexpected<Error>(program.error());
+int continue_chat(const ContinueFlags& how, const RecordedRun& run) {
+  auto flags = flags_from_program(run.program);
   if (!flags) throw std::runtime_error(flags.error().message);
   flags->json = how.json;
   flags->colour = how.colour;
   if (!how.base_url.empty()) flags->base_url = how.base_url;
-  return chat_with(*flags, {.journal = journal,
-                            .id = info.id,
+  return chat_with(*flags, {.journal = run.journal,
+                            .id = run.id,
                             .mode = how.mode,
                             .interrupted_tools = how.interrupted_tools});
 }

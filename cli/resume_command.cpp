@@ -3,7 +3,7 @@
 #include <map>
 #include <memory>
 
-#include "chat_command.hpp"
+#include "continue_run.hpp"
 #include "run_journal.hpp"
 
 namespace moderato {
@@ -11,7 +11,7 @@ namespace moderato {
 std::function<int()> add_resume_command(CLI::App& program) {
   const auto flags = std::make_shared<ContinueFlags>();
   CLI::App* app =
-      program.add_subcommand("resume", "Goes on with a chat whose process ended, from its journal");
+      program.add_subcommand("resume", "Goes on with a run whose process ended, from its journal");
   app->add_option("run", flags->run, "Name of the run")->required();
   add_journal_option(*app, flags->journal);
   const std::map<std::string, InterruptedTools> choices{
@@ -28,8 +28,8 @@ std::function<int()> add_resume_command(CLI::App& program) {
   app->footer(
       "What the journal has is not done again: no model is asked and no person. A model call that "
       "was\nunder way is made again, and named, for it may be paid for twice.\n"
-      "Exit codes: those of moderato chat.");
-  return [flags] { return continue_chat(*flags); };
+      "Exit codes: those of the command that began it.");
+  return [flags] { return continue_run(*flags); };
 }
 
 }  // namespace moderato

@@ -32,7 +32,23 @@ struct RunFlags {
   bool json = false;
   bool progress = false;
   std::string colour = "auto";
+
+  // What a recorded run is made of.
+  std::string text;         // of the file
+  std::string script_text;  // of the script
+  JournalMode mode = JournalMode::record;
+  InterruptedTools interrupted_tools = InterruptedTools::stop;
+  std::string base_url;  // empty: those of the file
 };
+
+/// What `moderato resume` and `replay` need of the run, and the report shows.
+Json program_of(const RunFlags& flags) {
+  return {{"workflow", flags.text},
+          {"file", flags.file},
+          {"message", flags.message},
+          {"simulate", flags.simulate || !flags.script.empty()},
+          {"script", flags.script_text}};
+}
 
 std::string text_of(const std::string& path) {
   if (std::filesystem::is_directory(path)) {
@@ -51,10 +67,11 @@ void print_problems(const std::string& path, const std::vector<WorkflowProblem>&
 }
 
 std::unique_ptr<ProviderServer> simulated_provider(const RunFlags& flags) {
-  if (!flags.simulate && flags.script.empty()) return nullptr;
+  if (!flags.simulate && flags.script_text.empty()) return nullptr;
+  if (flags.mode == JournalMode::replay || !flags.base_url.empty()) return nullptr;
   ProviderServerOptions options;
-  if (!flags.script.empty()) {
-    auto script = SimulatedScript::from_json(text_of(flags.script), flags.script);
+  if (!flags.script_text.empty()) {
+    auto script = SimulatedScript::from_json(flags.script_text, flags.script);
     if (!script) throw std::runtime_error(script.error().message);
     options.engine.script = std::move(*script);
   }
@@ -93,9 +110,12 @@ WorkflowOptions options_of(const RunFlags& flags, const ProviderServer* simulate
       return openai(std::move(model));
     };
   } else {
+    const bool unused = flags.mode == JournalMode::replay || flags.simulate;
     options.key = key_in_environment;
-    options.provider = [](OpenAIOptions model) {
+    if (unused) options.key = [](const std::string&) { return Secret("none"); };
+    options.provider = [base_url = flags.base_url](OpenAIOptions model) {
       model.proxy = "environment";
+      if (!base_url.empty()) model.base_url = base_url;
       return openai(std::move(model));
     };
   }
@@ -106,38 +126,41 @@ WorkflowOptions options_of(const RunFlags& flags, const ProviderServer* simulate
 std::unique_ptr<Session> recorded_session(const RunFlags& flags, Runtime& runtime,
                                           const std::shared_ptr<SqliteJournal>& journal) {
   if (!journal) return nullptr;
-  const bool resumed = !flags.resume.empty();
-  SessionOptions options{.id = resumed ? flags.resume : flags.run,
-                         .observer = journal->observer(),
+  const bool writes = flags.mode != JournalMode::replay;
+  SessionOptions options{.id = flags.run,
+                         .observer = writes ? journal->observer() : Observer(),
                          .journal = journal,
-                         .journal_mode = resumed ? JournalMode::resume : JournalMode::record};
+                         .journal_mode = flags.mode,
+                         .interrupted_tools = flags.interrupted_tools};
   auto session = std::make_unique<Session>(runtime, std::move(options));
-  if (!resumed) {
-    fmt::print(stderr,
-               "run {0}; if it is interrupted: moderato run {1} --journal {2} --resume {0}\n",
-               session->id(), flags.file, flags.journal);
+  if (flags.mode == JournalMode::resume) print_interrupted(session->effects());
+  if (flags.mode != JournalMode::record) return session;
+  if (auto kept = journal->describe(session->id(), program_of(flags)); !kept) {
+    throw std::runtime_error(kept.error().message);
   }
+  fmt::print(stderr, "run {0}; if it is interrupted: moderato resume {0} --journal {1}\n",
+             session->id(), flags.journal);
   return session;
 }
 
-int run_workflow(const RunFlags& flags) {
-  const auto workflow = Workflow::parse(text_of(flags.file));
+int run_recorded(const RunFlags& flags, const std::shared_ptr<SqliteJournal>& journal) {
+  const auto workflow = Workflow::parse(flags.text);
   if (!workflow) {
     print_problems(flags.file, workflow.error());
     return 1;
   }
   const Interrupts interrupts;
   const auto simulated = simulated_provider(flags);
-  const auto journal = flags.journal.empty() ? nullptr : open_journal(flags.journal, true);
   const auto progress = flags.progress ? std::make_unique<Progress>() : nullptr;
+  const bool writes = journal && flags.mode != JournalMode::replay;
   Runtime runtime({.observer = progress ? progress->observer() : Observer(),
-                   .ledger = journal ? journal->ledger() : nullptr});
+                   .ledger = writes ? journal->ledger() : nullptr});
   const auto session = recorded_session(flags, runtime, journal);
   WorkflowOptions options = options_of(flags, simulated.get(), interrupts);
   options.session = session.get();
   const auto result = workflow->run(runtime, options);
   if (!result) throw std::runtime_error(result.error().message);
-  if (journal) {
+  if (writes) {
     if (auto kept = journal->flush(); !kept) throw std::runtime_error(kept.error().message);
   }
   std::fflush(stdout);
@@ -149,6 +172,17 @@ int run_workflow(const RunFlags& flags) {
              result->cost > 0 ? fmt::format(", cost {:.6f}", result->cost) : "");
   if (interrupts.happened()) return 130;
   return failed || result->stop.error ? 1 : 0;
+}
+
+int run_workflow(RunFlags flags) {
+  flags.text = text_of(flags.file);
+  if (!flags.script.empty()) flags.script_text = text_of(flags.script);
+  const auto journal = flags.journal.empty() ? nullptr : open_journal(flags.journal, true);
+  if (!flags.resume.empty()) {
+    flags.run = find_run(*journal, flags.resume).id;
+    flags.mode = JournalMode::resume;
+  }
+  return run_recorded(flags, journal);
 }
 
 int check_workflows(const std::vector<std::string>& files) {
@@ -166,6 +200,25 @@ int check_workflows(const std::vector<std::string>& files) {
 }
 
 }  // namespace
+
+int continue_workflow(const ContinueFlags& how, const RecordedRun& run) {
+  const auto text = [&](const char* member) { return run.program.value(member, std::string()); };
+  RunFlags flags;
+  flags.file = text("file");
+  flags.message = text("message");
+  flags.simulate = run.program.value("simulate", false);
+  flags.journal = how.journal;
+  flags.run = run.id;
+  flags.json = how.json;
+  flags.colour = how.colour;
+  flags.text = text("workflow");
+  flags.script = "the run's script";
+  flags.script_text = text("script");
+  flags.mode = how.mode;
+  flags.interrupted_tools = how.interrupted_tools;
+  flags.base_url = how.base_url;
+  return run_recorded(flags, run.journal);
+}
 
 std::function<int()> add_run_command(CLI::App& program) {
   const auto flags = std::make_shared<RunFlags>();

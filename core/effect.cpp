@@ -21,6 +21,24 @@ std::uint64_t split_mix(std::uint64_t& state) noexcept {
   return z ^ (z >> 31U);
 }
 
+/// The code of the error that an effect ended with; empty: none.
+std::string failure_of(const EffectRecord& record) {
+  if (record.kind == EffectKind::external_stop) return "cancelled";
+  const auto payload = parse_json(record.payload);
+  if (!payload || !payload->is_object() || !payload->contains("error")) return {};
+  const Json& error = payload->at("error");
+  const Json& code = error.is_object() && error.contains("code") ? error.at("code") : error;
+  return code.is_string() ? code.get<std::string>() : std::string("unknown");
+}
+
+/// A model call of which an attempt has left: it may have been charged.
+bool was_sent(const EffectRecord& record) {
+  const auto payload = parse_json(record.payload);
+  if (!payload || !payload->is_object()) return false;
+  const auto spent = payload->find("spent");
+  return spent != payload->end() && spent->is_object() && spent->value("attempts", Json(0)) != 0;
+}
+
 }  // namespace
 
 std::string_view to_string(EffectKind kind) noexcept {
@@ -77,36 +95,59 @@ Result<std::unique_ptr<EffectLog>> EffectLog::open(std::shared_ptr<Journal> jour
   for (EffectRecord& record : *records) {
     Known& known = log->recorded_[record.step];
     log->recorded_until_ = std::max(log->recorded_until_, record.at);
-    auto& slot = record.phase == EffectRecord::Phase::started ? known.started : known.finished;
-    slot = std::move(record);
+    if (record.phase == EffectRecord::Phase::started) {
+      known.finished.reset();  // of two records of a step the later one holds
+      known.started = std::move(record);
+    } else {
+      known.finished = std::move(record);
+    }
   }
-  if (mode == JournalMode::resume) log->forget_last_stop();
+  if (mode == JournalMode::resume) log->forget_what_ended_it();
   for (const auto& [step, known] : log->recorded_) {
     if (!known.finished) log->interrupted_.push_back(*known.started);
   }
   return log;
 }
 
-// Whoever resumes a run that was stopped from outside (ctrl-C) wants it to go on: the stop, and
-// what it broke off, are as if the process had died there. What is recorded instead gets the same
-// steps, and of two records of a step the later one holds.
-void EffectLog::forget_last_stop() {
-  const auto cancelled = [](const EffectRecord& record) {
-    if (record.kind == EffectKind::external_stop) return true;
-    const auto payload = parse_json(record.payload);
-    if (!payload || !payload->is_object() || !payload->contains("error")) return false;
-    const Json& error = payload->at("error");
-    const Json& code = error.is_object() && error.contains("code") ? error.at("code") : error;
-    return code == Json("cancelled");
-  };
-  while (!recorded_.empty()) {
-    const auto last = std::prev(recorded_.end());
-    if (!last->second.finished || !cancelled(*last->second.finished)) return;
-    // That a tool had been started must not be forgotten.
-    last->second.finished.reset();
-    const auto& started = last->second.started;
-    if (!started || started->kind == EffectKind::model_reply) recorded_.erase(last);
+// Whoever resumes a run that was stopped from outside (ctrl-C), or that ended because a model or a
+// person could not be reached, wants it to go on: the stop, and what it broke off, are as if the
+// process had died there. What is recorded instead gets the same steps, and of two records of a
+// step the later one holds.
+//
+// Of effects that overlapped some may have been broken off and others not, so the search goes back
+// as long as what it finds had not ended when something was broken off, and over the results of
+// tools, of which a message may have asked for several.
+void EffectLog::forget_what_ended_it() {
+  Duration broken_since = Duration::max();
+  bool at_end = true;
+  for (auto step = recorded_.end(); step != recorded_.begin();) {
+    Known& known = (--step)->second;
+    if (known.finished) {
+      const EffectRecord& last = *known.finished;
+      const std::string why = failure_of(last);
+      const bool asked =
+          last.kind == EffectKind::model_reply || last.kind == EffectKind::human_input;
+      if (why != "cancelled" && (why.empty() || !asked || !at_end)) {
+        at_end = false;
+        if (last.kind != EffectKind::tool_result && last.at < broken_since) return;
+        continue;
+      }
+      if (last.kind != EffectKind::external_stop) at_end = false;
+      if (last.kind == EffectKind::model_reply && was_sent(last)) {
+        broken_off_[step->first] = last.payload;
+      } else if (last.kind == EffectKind::model_reply || !known.started) {
+        step = recorded_.erase(step);
+        continue;
+      }
+      known.finished.reset();  // that it had been started must not be forgotten
+    }
+    broken_since = std::min(broken_since, known.started->at);
   }
+}
+
+std::optional<std::string> EffectLog::take_broken_off(std::uint64_t step) {
+  auto found = broken_off_.extract(step);
+  return found ? std::optional(std::move(found.mapped())) : std::nullopt;
 }
 
 Result<void> EffectLog::start(std::uint64_t seed) {

@@ -72,8 +72,8 @@ class MemoryJournal final : public Journal {
 
 enum class JournalMode : std::uint8_t {
   record,  ///< A new run: everything is live. A run that already has records is an error.
-  /// Recorded effects are replayed, then the run goes on live. A stop from outside that ended it
-  /// is forgotten.
+  /// Recorded effects are replayed, then the run goes on live. What ended it from outside is
+  /// forgotten: a stop, a model or a person that could not be reached.
   resume,
   replay,  ///< Recorded effects only; going beyond them is a replay_mismatch.
 };
@@ -179,6 +179,9 @@ class EffectLog {
   /// True if the next effect is one of those.
   [[nodiscard]] bool next_was_interrupted() const noexcept { return was_interrupted(next_step_); }
   [[nodiscard]] bool was_interrupted(std::uint64_t step) const noexcept;
+  /// What had been recorded of a model call that a resumed run makes again although it had been
+  /// sent (it was broken off): whoever makes it again charges that, too. Gives it once.
+  [[nodiscard]] std::optional<std::string> take_broken_off(std::uint64_t step);
   /// Session time of the last record that there was when the run was opened.
   [[nodiscard]] Duration recorded_until() const noexcept { return recorded_until_; }
 
@@ -195,7 +198,7 @@ class EffectLog {
 
  private:
   Duration clock_now() const noexcept { return clock_.now() - origin_; }
-  void forget_last_stop();
+  void forget_what_ended_it();
   void move_to(Duration recorded) noexcept;
   tl::unexpected<Error> damaged(std::uint64_t step, std::string_view why) const;
   Result<std::optional<Json>> begin(std::uint64_t step, EffectKind kind, std::string_view name,
@@ -220,6 +223,7 @@ class EffectLog {
   };
   std::map<std::uint64_t, Known> recorded_;
   std::vector<EffectRecord> interrupted_;
+  std::map<std::uint64_t, std::string> broken_off_;  // payloads by step
   Duration recorded_until_{};
 };
 

@@ -148,10 +148,12 @@ Result<ModelReply> Model::Core::complete(Call& call) {
 
 Result<ModelReply> Model::Core::recorded(Call& call, EffectLog& effects) {
   bool performed = false;
+  const std::uint64_t step = effects.steps();
   auto effect = effects.effect<ModelEffect>(
       EffectKind::model_reply, call.context.agent, [&] { return digest(call); },
       [&] {
         performed = true;
+        charge_broken_off(call, effects, step);
         auto reply = answer(call);
         return ModelEffect{
             .reply = std::move(reply), .spent = call.spent, .text_given = call.text_given};
@@ -160,6 +162,18 @@ Result<ModelReply> Model::Core::recorded(Call& call, EffectLog& effects) {
   if (!effect) return fail(std::move(effect).error());
   if (!performed) replay(call, *effect);
   return std::move(effect->reply);
+}
+
+/// The call had been sent before the run was stopped: what that cost counts, too.
+void Model::Core::charge_broken_off(Call& call, EffectLog& effects, std::uint64_t step) {
+  const auto payload = effects.take_broken_off(step);
+  const auto json = payload ? parse_json(*payload) : Result<Json>(Json());
+  if (!payload || !json) return;
+  auto lost = decode_model_effect(*json);
+  if (!lost) return;
+  lost->spent.calls = 0;  // it is the same call
+  if (const auto& budget = call.context.budget) budget->charge(lost->spent.usage.total());
+  charge(call, lost->spent);
 }
 
 Result<ModelReply> Model::Core::answer(Call& call) {

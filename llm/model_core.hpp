@@ -53,6 +53,7 @@ class Model::Core {
   /// Null: it is none, or may be made.
   [[nodiscard]] std::unique_ptr<Error> recognise_outer_retry(Call& call);
   void replay(Call& call, const ModelEffect& effect);
+  void charge_broken_off(Call& call, EffectLog& effects, std::uint64_t step);
   [[nodiscard]] std::string digest(const Call& call) const;
 
   // The steps of attempts(), in their order.

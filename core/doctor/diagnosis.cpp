@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <set>
+
 #include <moderato/core/doctor/case_facts.hpp>
 #include <moderato/core/journal/sqlite_journal.hpp>
 #include <moderato/core/name_table.hpp>
@@ -54,7 +56,13 @@ Result<CaseHistory> case_history(SqliteJournal& journal, const std::string& run)
     auto runs = journal.runs();
     if (!runs) return tl::unexpected<Error>(std::move(runs).error());
     names_of_runs.clear();
-    for (const RunInfo& info : *runs) names_of_runs.push_back(info.id);
+    std::set<std::string> all;
+    for (const RunInfo& info : *runs) all.insert(info.id);
+    for (const std::string& name : all) {  // those within another come with it
+      if (!all.contains(name.substr(0, name.find('/'))) || name.find('/') == std::string::npos) {
+        names_of_runs.push_back(name);
+      }
+    }
   }
   for (const std::string& name : names_of_runs) {
     auto events = journal.events(name);

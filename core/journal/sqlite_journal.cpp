@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
 #include <mutex>
 
 #include <moderato/core/journal/journal_schema.hpp>
@@ -22,12 +24,12 @@ WallTime from_milliseconds(std::int64_t count) {
   return WallTime(std::chrono::duration_cast<Duration>(std::chrono::milliseconds(count)));
 }
 
-/// The ledger keeps attempts, and nobody reads deltas later.
+/// The ledger keeps attempts, and nobody reads deltas later. (That a call was sent ties the time of
+/// the other events to the ledger's.)
 bool kept(const Event& event) {
   return !std::holds_alternative<TokenDelta>(event.data) &&
          !std::holds_alternative<CallFinished>(event.data) &&
          !std::holds_alternative<CallRejected>(event.data) &&
-         !std::holds_alternative<CallSent>(event.data) &&
          !std::holds_alternative<CallAdmitted>(event.data);
 }
 
@@ -187,7 +189,8 @@ Result<std::vector<CallRecord>> SqliteJournal::calls(std::optional<std::string> 
     const char* all = "SELECT record FROM attempts ORDER BY key";
     const char* one =
         "SELECT record FROM runs r JOIN attempts a "
-        "ON a.key BETWEEN r.id << 32 AND (r.id + 1 << 32) - 1 WHERE r.name = ?1 ORDER BY a.key";
+        "ON a.key BETWEEN r.id << 32 AND (r.id + 1 << 32) - 1 "
+        "WHERE r.name = ?1 OR r.name BETWEEN ?1 || '/' AND ?1 || '0' ORDER BY a.key";
     auto read = state_->rows(run ? one : all, run, [&](const SqliteStatement& row) -> Result<void> {
       auto json = parse_json(row.text(0), "an attempt in the journal");
       if (!json) return fail(ErrorCode::storage, json.error().message);
@@ -197,26 +200,43 @@ Result<std::vector<CallRecord>> SqliteJournal::calls(std::optional<std::string> 
       return {};
     });
     if (!read) return tl::unexpected<Error>(std::move(read).error());
+    std::stable_sort(calls.begin(), calls.end(), [](const CallRecord& a, const CallRecord& b) {
+      return a.sent_at < b.sent_at;
+    });
     return calls;
   });
 }
 
 // A resumed run tells its observers everything again from the start, so each process that had the
-// run has left the whole story up to where it got. The one that got furthest has all of it.
+// run has left the whole story up to where it got. The one that got furthest has all of it. The
+// runs within a run (the chats of a graph) have stories of their own.
 Result<std::vector<Json>> SqliteJournal::events(std::string_view run) {
   return off_the_loop([&]() -> Result<std::vector<Json>> {
+    std::vector<Json> all;
     std::vector<Json> best;
     std::vector<Json> of_epoch;
     std::int64_t epoch = 0;
+    std::int64_t story = 0;
     const auto turn = [&] {
       if (of_epoch.size() >= best.size()) best = std::move(of_epoch);
       of_epoch.clear();
     };
+    const auto end_story = [&] {
+      turn();
+      std::move(best.begin(), best.end(), std::back_inserter(all));
+      best.clear();
+    };
     auto read = state_->rows(
-        "SELECT event, e.epoch FROM runs r JOIN events e "
-        "ON e.key BETWEEN r.id << 32 AND (r.id + 1 << 32) - 1 WHERE r.name = ?1 ORDER BY e.key",
+        "SELECT event, e.epoch, r.id FROM runs r JOIN events e "
+        "ON e.key BETWEEN r.id << 32 AND (r.id + 1 << 32) - 1 "
+        "WHERE r.name = ?1 OR r.name BETWEEN ?1 || '/' AND ?1 || '0' ORDER BY e.key",
         run, [&](const SqliteStatement& row) -> Result<void> {
-          if (row.number(1) != epoch) turn();
+          if (row.number(2) != story) {
+            end_story();
+          } else if (row.number(1) != epoch) {
+            turn();
+          }
+          story = row.number(2);
           epoch = row.number(1);
           auto event = parse_json(row.text(0), "an event in the journal");
           if (!event) return fail(ErrorCode::storage, event.error().message);
@@ -224,8 +244,11 @@ Result<std::vector<Json>> SqliteJournal::events(std::string_view run) {
           return {};
         });
     if (!read) return tl::unexpected<Error>(std::move(read).error());
-    turn();
-    return best;
+    end_story();
+    std::stable_sort(all.begin(), all.end(), [](const Json& a, const Json& b) {
+      return a.value("at", 0.0) < b.value("at", 0.0);
+    });
+    return all;
   });
 }
 

@@ -88,9 +88,11 @@ class SqliteJournal final : public Journal {
 
   /// All runs, the oldest first.
   Result<std::vector<RunInfo>> runs();
-  /// The attempts of a run, in order; without `run`, of all (and of calls outside sessions).
+  /// The attempts of a run and of the runs within it ("RUN/…": the chats of a graph, say), in the
+  /// order of their sending; without `run`, of all (and of calls outside sessions).
   Result<std::vector<CallRecord>> calls(std::optional<std::string> run = {});
-  /// The events of a run, as to_json(Event) has them: those of the process that got furthest.
+  /// The events of a run and of the runs within it, by time, as to_json(Event) has them: those of
+  /// the process that got furthest.
   Result<std::vector<Json>> events(std::string_view run);
 
  private:

@@ -160,3 +160,40 @@ TEST_CASE("a run goes by the time that it was alive, wherever the clocks of its 
     }
   }
 }
+
+TEST_CASE("what a call cost that a stop broke off counts when it is made again") {
+  const auto journal = std::make_shared<MemoryJournal>();
+  const auto budget_after = [&](JournalMode mode, std::int64_t input, bool stopped) {
+    Simulation world;
+    std::stop_source stop;
+    const auto budget = TokenBudget::make(10'000);
+    Session session(world, {.id = "run",
+                            .stop = stop.get_token(),
+                            .budget = budget,
+                            .journal = journal,
+                            .journal_mode = mode});
+    const Model model =
+        world.model(scripted([&](const ModelRequest&) -> Result<ModelReply> {
+                      if (stopped) {
+                        world.spawn([&] { stop.request_stop(); });
+                        sleep_for(std::chrono::seconds(1));
+                      }
+                      return ModelReply{
+                          .message = Message::assistant("Yes."),
+                          .usage = {.input = input, .output = 1, .source = UsageSource::measured}};
+                    }),
+                    {.limiter = unlimited()});
+    const AssistantAgent clerk({.name = "clerk", .model = model});
+    const UserProxyAgent user({.name = "user", .human_input_mode = HumanInputMode::never});
+    const ChatResult chat = world.block_on(
+        [&] { return user.initiate_chat(clerk, "So?", {.max_turns = 1, .session = &session}); });
+    if (stopped) CHECK(chat.stop.reason == StopReason::cancelled);
+    if (!stopped) CHECK(chat.stop.reason == StopReason::max_turns);
+    return budget->spent();
+  };
+  const std::int64_t stopped = budget_after(JournalMode::record, 100, true);
+  CHECK(stopped > 0);
+  CHECK(budget_after(JournalMode::resume, 100, false) == stopped + 101);
+  CHECK(budget_after(JournalMode::resume, 100, false) == stopped + 101);
+  CHECK(budget_after(JournalMode::replay, 100, false) == stopped + 101);
+}

@@ -1,6 +1,8 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <fstream>
+#include <iterator>
 #include <sstream>
 
 #include <support/temporary_folder.hpp>
@@ -131,4 +133,33 @@ TEST_CASE("moderato run --simulate needs no key; a tool that nobody offers is na
                              "--simulate"});
   CHECK(refused.code == 1);
   CHECK(has(refused.err, "offers no tool \"look\""));
+}
+
+TEST_CASE("a recorded graph is replayed, counted, judged and reported with all its chats") {
+  const TemporaryFolder folder;
+  const std::string graph = EXAMPLE_WORKFLOWS "/graph.json";
+  const std::string journal = folder / "j.db";
+  const Ended first = run({"run", graph, "--simulate", "--journal", journal, "--run", "g"});
+  REQUIRE(first.code == 0);
+  CHECK(has(first.err, "moderato resume g --journal"));
+  const Ended replayed = run({"replay", "g", "--journal", journal});
+  CHECK(replayed.code == 0);
+  const auto summary = [](const Ended& ended) {  // branches run at once: their order may differ
+    return ended.out.substr(ended.out.rfind("weekend:"));
+  };
+  CHECK(summary(replayed) == summary(first));
+  const Ended resumed =
+      run({"resume", "g", "--journal", journal});  // it has ended: nothing is asked
+  CHECK(resumed.code == 0);
+  CHECK(summary(resumed) == summary(first));
+  const Ended calls = run({"ledger", "g", "--journal", journal, "--json"});
+  CHECK(std::count(calls.out.begin(), calls.out.end(), '\n') >= 3);
+  CHECK_FALSE(has(run({"doctor", "g", "--journal", journal}).out, "0 calls"));
+  CHECK(run({"report", "g", "--journal", journal, "--out", folder / "g.html"}).code == 0);
+  std::ifstream page(folder / "g.html");
+  const std::string html{std::istreambuf_iterator<char>(page), {}};
+  CHECK(has(html, "purse"));
+  const Ended absent = run({"run", graph, "--simulate", "--journal", journal, "--resume", "typo"});
+  CHECK(absent.code == 1);
+  CHECK(has(absent.err, "there is no run \"typo\""));
 }

@@ -213,5 +213,60 @@ TEST_CASE("a damaged record is a storage error that says where") {
   CHECK(read.error().message.find("run \"run\", step 1") != std::string::npos);
 }
 
+/// A run that ended with these records behind its start and one reply.
+std::shared_ptr<MemoryJournal> ended_with(const std::vector<EffectRecord>& records) {
+  const auto journal = std::make_shared<MemoryJournal>();
+  Simulation world;
+  Session session(world, {.id = "run", .journal = journal});
+  (void)effect(session.effects(), "model", "1", [] { return "call both"; });
+  for (const EffectRecord& record : records) (void)journal->append("run", record);
+  return journal;
+}
+EffectRecord started(std::uint64_t step, EffectKind kind, Duration at) {
+  return {.step = step, .phase = EffectRecord::Phase::started, .kind = kind, .name = "x", .at = at};
+}
+EffectRecord broken(std::uint64_t step, EffectKind kind, Duration at, const std::string& code) {
+  EffectRecord record = started(step, kind, at);
+  record.phase = EffectRecord::Phase::finished;
+  record.payload = R"({"error": {"code": ")" + code + R"("}, "spent": {"attempts": 1}})";
+  return record;
+}
+/// The steps of what a resumed run finds to have been interrupted.
+std::vector<std::uint64_t> interrupted_of(const std::shared_ptr<Journal>& journal) {
+  Simulation world;
+  Session session(world, {.id = "run", .journal = journal, .journal_mode = JournalMode::resume});
+  std::vector<std::uint64_t> steps;
+  for (const EffectRecord& record : session.effects().interrupted()) steps.push_back(record.step);
+  return steps;
+}
+
+TEST_CASE("all tools that a stop broke off are forgotten, and those that had ended are not") {
+  constexpr EffectKind tool = EffectKind::tool_result;
+  EffectRecord good = broken(4, tool, 2s, "");
+  good.payload = R"("fine")";
+  const EffectRecord stop = broken(5, EffectKind::external_stop, 3s, "cancelled");
+  CHECK(interrupted_of(ended_with({started(2, tool, 1s), started(3, tool, 1s), started(4, tool, 1s),
+                                   good, broken(2, tool, 3s, "cancelled"),
+                                   broken(3, tool, 3s, "cancelled"), stop})) ==
+        std::vector<std::uint64_t>{2, 3});
+  // And when the resumed process dies with them under way again.
+  CHECK(interrupted_of(ended_with({started(2, tool, 1s), broken(2, tool, 3s, "cancelled"),
+                                   broken(3, EffectKind::external_stop, 3s, "cancelled"),
+                                   started(2, tool, 4s), started(3, tool, 4s)})) ==
+        std::vector<std::uint64_t>{2, 3});
+}
+
+TEST_CASE("a run that ended because a model could not be reached goes on with that call") {
+  constexpr EffectKind reply = EffectKind::model_reply;
+  CHECK(interrupted_of(ended_with({started(2, reply, 1s), broken(2, reply, 2s, "connection")})) ==
+        std::vector<std::uint64_t>{2});
+  // Not when it had gone on itself, as with another model.
+  EffectRecord good = broken(3, reply, 4s, "");
+  good.payload = R"({"reply": {}})";
+  CHECK(interrupted_of(ended_with({started(2, reply, 1s), broken(2, reply, 2s, "connection"),
+                                   started(3, reply, 3s), good}))
+            .empty());
+}
+
 }  // namespace
 }  // namespace moderato
