@@ -196,7 +196,7 @@ Admission RedisBackend::try_acquire(Instant now, const Ask& ask, const Ticket& t
   --asking_;
   if (!given) return failed(now, ask, ticket, given.error());
   joined_ = true;
-  if (local_) charge_debt();
+  if (local_) charge_debt(now);
   // A step backwards of the callers' clock counts as no step.
   if (options_.callers_time) now = std::max(now, given->now);
   return answer(now, took, ask, *std::move(given));

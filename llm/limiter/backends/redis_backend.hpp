@@ -89,7 +89,8 @@ class RedisBackend final : public LimiterBackend {
   void connection_changed(const std::string& run, const std::string& why);
   std::optional<KeyChange> settle_local(Instant now, const Granted& grant, const Ask& ask,
                                         const Outcome& outcome);
-  void charge_debt();
+  void pay_debt(Instant now);
+  void charge_debt(Instant now);
   void charge(const Ask& ask);
   void room(const std::string& message);
   void tick();
@@ -113,7 +114,8 @@ class RedisBackend final : public LimiterBackend {
   std::optional<QuotaKey> local_;
   Instant local_since_{};
   std::uint64_t local_ids_ = 0;
-  Ask debt_{.requests = 0};
+  Ask debt_{.requests = 0};  // what was spent without Redis and has not flowed off
+  Instant debt_at_{};
   int ticks_to_renewal_ = 0;
   int asking_ = 0;  // acquires under way
   mutable KeySnapshot looked_;

@@ -211,6 +211,23 @@ TEST_CASE("what a process spent while Redis was away is charged when it is back"
   CHECK(spent + after >= 90);  // and what is left can be used
 }
 
+TEST_CASE("what flowed off while Redis was away is not charged when it is back") {
+  RedisServer server;
+  QuotaOptions quota = small();
+  quota.requests_per_minute = 6000;
+  const auto a = backend(server, quota, {}, true);
+  const Instant at{1h};
+  CHECK(take_all(*a, at, 1) == 1);
+  server.kill();
+  CHECK(until([&] { return a->snapshot(at).state == "unreachable"; }));
+  int spent = 0;
+  for (int second = 0; second <= 60; ++second) spent += take_all(*a, at + second * 1s);
+  CHECK(spent >= 5000);
+  server.start();  // empty: it begins with a second of quota
+  CHECK(until([&] { return a->look(at + 61s).has_value() || take_all(*a, at + 61s, 1) == 1; }));
+  CHECK(take_all(*a, at + 63s) >= 150);
+}
+
 TEST_CASE("without Redis a process goes on with nine tenths of its share, and not for long") {
   RedisServer server;
   QuotaOptions quota = small();
