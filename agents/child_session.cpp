@@ -15,7 +15,8 @@ std::unique_ptr<Session> child_session(Conversation& parent, const std::string& 
                                                   .budget = bounds.budget,
                                                   .cache = bounds.cache,
                                                   .journal = own.journal,
-                                                  .journal_mode = own.journal_mode});
+                                                  .journal_mode = own.journal_mode,
+                                                  .interrupted_tools = own.interrupted_tools});
 }
 
 void join_child_session(Conversation& parent, Session& child) {

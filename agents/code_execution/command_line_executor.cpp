@@ -2,8 +2,11 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <pwd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
@@ -46,20 +49,39 @@ std::string extension(std::string_view language) {
   return std::string(language);
 }
 
-// Code may have left links in its folder; they must not lead what we write out of it.
+/// The folder of `file` within `folder`, made if it is not there. Step by step: code may have left
+/// links in its folder, and they must not lead what we do out of it.
+Descriptor open_folder(const std::filesystem::path& folder, const std::filesystem::path& inside) {
+  constexpr int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW;
+  Descriptor at(::open(folder.c_str(), flags));
+  for (const std::filesystem::path& part : inside) {
+    if (part.empty() || part == ".") continue;
+    if (part == "..") return {};
+    ::mkdirat(at.get(), part.c_str(), 0755);
+    at = Descriptor(::openat(at.get(), part.c_str(), flags));
+    if (at.get() < 0) return {};
+  }
+  return at;
+}
+
 Result<void> write_file(const std::filesystem::path& folder, const std::filesystem::path& file,
                         std::string_view text) {
-  std::error_code error;
-  std::filesystem::create_directories((folder / file).parent_path(), error);
-  const auto whole = std::filesystem::weakly_canonical((folder / file).parent_path(), error);
-  const auto inside = whole.lexically_relative(folder);
-  if (error || inside.empty() || *inside.begin() == "..") {
+  const auto outside = [] {
     return fail(ErrorCode::invalid_request, "Filename is not in the workspace");
-  }
-  const Descriptor out(::open((whole / file.filename()).c_str(),
-                              O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644));
-  if (out.get() < 0 && errno == ELOOP) {
-    return fail(ErrorCode::invalid_request, "Filename is not in the workspace");
+  };
+  const auto inside = (folder / file).lexically_normal().lexically_relative(folder);
+  if (inside.empty() || *inside.begin() == "..") return outside();
+  const Descriptor place = open_folder(folder, inside.parent_path());
+  if (place.get() < 0) return outside();
+  // Nobody may be waited for, as at the other end of a pipe.
+  constexpr int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+  const Descriptor out(::openat(place.get(), inside.filename().c_str(), flags, 0644));
+  if (out.get() < 0 && errno == ELOOP) return outside();
+  struct stat what {};
+  if ((out.get() < 0 && errno == ENXIO) ||
+      (out.get() >= 0 && ::fstat(out.get(), &what) == 0 && !S_ISREG(what.st_mode))) {
+    return fail(ErrorCode::invalid_request,
+                fmt::format("{} is there already, and is no ordinary file", inside.string()));
   }
   for (std::size_t at = 0; out.get() >= 0 && at < text.size();) {
     const ssize_t written = ::write(out.get(), text.data() + at, text.size() - at);
@@ -92,6 +114,7 @@ class CommandLineExecutor final : public CodeExecutor {
                                      const std::stop_token& stop);
   Result<void> sandbox_works(const std::stop_token& stop);
   [[nodiscard]] ProcessSpec spec(std::vector<std::string> command) const;
+  [[nodiscard]] ProcessSpec client(std::vector<std::string> command) const;
   [[nodiscard]] CodeResult worded(ProcessResult result) const;
   void end_container(const std::string& engine, const std::string& name) const;
 
@@ -99,7 +122,6 @@ class CommandLineExecutor final : public CodeExecutor {
   bool own_folder_ = false;
   std::mutex mutex_;
   std::optional<Result<void>> sandbox_;  // whether it works, once that is known
-  std::atomic<std::uint64_t> containers_{0};
 };
 
 CommandLineExecutor::CommandLineExecutor(CommandLineOptions options)
@@ -180,12 +202,9 @@ Result<ProcessResult> CommandLineExecutor::run_isolated(const std::vector<std::s
                     fmt::format("code is not run, because there is no container engine {}",
                                 options_.container_engine));
       }
-      const std::string name = fmt::format("moderato-{}-{}", ::getpid(), ++containers_);
-      ProcessSpec run = spec(in_container(engine, name, options_, command));
-      run.limits.max_memory_bytes = 0;  // the engine's own client is no guest
-      run.limits.max_file_bytes = 0;
-      run.limits.max_processes = 0;
-      auto result = run_process(run, stop);
+      static std::atomic<std::uint64_t> containers{0};  // names are the machine's
+      const std::string name = fmt::format("moderato-{}-{}", ::getpid(), ++containers);
+      auto result = run_process(client(in_container(engine, name, options_, command)), stop);
       if (result && result->end != ProcessEnd::exited) end_container(engine, name);
       return result;
     }
@@ -204,7 +223,25 @@ Result<ProcessResult> CommandLineExecutor::run_isolated(const std::vector<std::s
 
 // The engine's client was killed; the container goes on without it.
 void CommandLineExecutor::end_container(const std::string& engine, const std::string& name) const {
-  static_cast<void>(run_process(spec({engine, "kill", name}), {}));
+  static_cast<void>(run_process(client({engine, "kill", name}), {}));
+}
+
+/// The engine's own client is no guest: it has no limits, and its configuration is not in a folder
+/// that code can write to.
+ProcessSpec CommandLineExecutor::client(std::vector<std::string> command) const {
+  ProcessSpec client = spec(std::move(command));
+  client.limits.max_memory_bytes = 0;
+  client.limits.max_file_bytes = 0;
+  client.limits.max_processes = 0;
+  if (options_.environment.contains("HOME")) return client;
+  client.environment.erase("HOME");
+  std::array<char, 4096> text{};
+  passwd entry{};
+  passwd* found = nullptr;
+  if (::getpwuid_r(::getuid(), &entry, text.data(), text.size(), &found) == 0 && found != nullptr) {
+    client.environment.emplace("HOME", found->pw_dir);
+  }
+  return client;
 }
 
 CodeResult CommandLineExecutor::worded(ProcessResult result) const {

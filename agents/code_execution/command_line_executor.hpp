@@ -27,14 +27,16 @@ enum class Isolation : std::uint8_t {
 
 struct CommandLineOptions {
   /// Where code is written to and run. Empty: a fresh folder for temporary files, removed with the
-  /// executor.
+  /// executor. All sessions that use the executor share it, so give each tenant an executor of its
+  /// own. Its size as a whole is not bounded.
   std::filesystem::path work_dir{};
   Isolation isolation = Isolation::sandbox;
   /// Of each block, in real time; longer: "Timeout", exit code 124.
   Duration timeout = std::chrono::seconds(60);
   /// Of each block; a program that writes more is ended.
   std::size_t max_output_bytes = 100'000;
-  /// Of each process (of all together in a container); 0: no limit.
+  /// Of each process, so that a sandbox may have so much `max_processes` times (of all together in
+  /// a container); 0: no limit.
   std::uint64_t max_memory_bytes = 2ULL << 30U;
   /// Of each file; 0: no limit.
   std::uint64_t max_file_bytes = 256ULL << 20U;

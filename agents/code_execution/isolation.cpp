@@ -11,7 +11,8 @@
 // To bind the whole file system read-only is the easy way, and shows the program every key and
 // password file that its user may read. So the sandbox begins empty, and gets the folders that
 // programs need: /usr with its links, the dynamic linker's cache, certificates, /proc and /dev of
-// its own, a bounded /tmp, and the work folder. Namespaces hide the network, other processes and
+// its own, a bounded /tmp and /dev/shm, and the work folder; nothing else can be written to (an
+// empty root is memory, too). Namespaces hide the network, other processes and
 // shared memory; capabilities are dropped (a service may run as root), and no new user namespace
 // can be made inside, which is where most ways out of a sandbox begin.
 
@@ -62,9 +63,32 @@ std::vector<std::string> in_sandbox(const std::string& bwrap, const CommandLineO
   for (const std::filesystem::path& path : options.readable) {
     add(words, {"--ro-bind", path.string(), path.string()});
   }
-  add(words, {"--proc", "/proc", "--dev", "/dev", "--size", std::to_string(scratch_bytes),
-              "--tmpfs", "/tmp", "--bind", options.work_dir.string(), inner_work_dir, "--chdir",
-              inner_work_dir, "--setenv", "HOME", inner_work_dir, "--"});
+  const std::string scratch = std::to_string(scratch_bytes);
+  add(words, {"--proc",
+              "/proc",
+              "--dev",
+              "/dev",
+              "--size",
+              scratch,
+              "--tmpfs",
+              "/dev/shm",
+              "--size",
+              scratch,
+              "--tmpfs",
+              "/tmp",
+              "--bind",
+              options.work_dir.string(),
+              inner_work_dir,
+              "--remount-ro",
+              "/dev",
+              "--remount-ro",
+              "/",
+              "--chdir",
+              inner_work_dir,
+              "--setenv",
+              "HOME",
+              inner_work_dir,
+              "--"});
   words.insert(words.end(), command.begin(), command.end());
   return words;
 }

@@ -102,6 +102,7 @@ class RunningProcess {
   Descriptor err_;
   Descriptor ended_;
   Descriptor timer_;
+  Descriptor counting_;  // ticks when the processes are to be counted
   ProcessResult result_;
   bool too_much_ = false;
 };
@@ -121,7 +122,8 @@ Result<void> RunningProcess::start() {
     return failed("pipe");
   }
   timer_ = Descriptor(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC));
-  if (timer_.get() < 0) return failed("timerfd_create");
+  counting_ = Descriptor(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  if (timer_.get() < 0 || counting_.get() < 0) return failed("timerfd_create");
   const Prepared prepared(spec_);
   pid_ = ::fork();
   if (pid_ < 0) return failed("fork");
@@ -182,12 +184,13 @@ ProcessEnd RunningProcess::wait_for_end(const StopSignal& stop) {
   bool out_open = true;
   bool err_open = true;
   for (;;) {
-    std::array<pollfd, 5> waits{{{ended_.get(), POLLIN, 0},
+    std::array<pollfd, 6> waits{{{ended_.get(), POLLIN, 0},
                                  {timer_.get(), POLLIN, 0},
                                  {stop.fd(), POLLIN, 0},
                                  {out_open ? out_.get() : -1, POLLIN, 0},
-                                 {err_open ? err_.get() : -1, POLLIN, 0}}};
-    const int ready = ::poll(waits.data(), waits.size(), look_every_ms);
+                                 {err_open ? err_.get() : -1, POLLIN, 0},
+                                 {counting_.get(), POLLIN, 0}}};
+    const int ready = ::poll(waits.data(), waits.size(), -1);
     if (ready < 0 && errno != EINTR) return ProcessEnd::cancelled;
     if (waits[2].revents != 0) return ProcessEnd::cancelled;
     if (out_open && waits[3].revents != 0) out_open = take(out_, result_.out);
@@ -195,7 +198,11 @@ ProcessEnd RunningProcess::wait_for_end(const StopSignal& stop) {
     if (too_much_) return ProcessEnd::too_much_output;
     if (waits[0].revents != 0) return ProcessEnd::exited;
     if (waits[1].revents != 0) return ProcessEnd::timed_out;
-    if (ready == 0 && too_many_processes()) return ProcessEnd::too_many_processes;
+    std::uint64_t ticks = 0;  // however much it says meanwhile
+    if (waits[5].revents != 0 && ::read(counting_.get(), &ticks, sizeof ticks) > 0 &&
+        too_many_processes()) {
+      return ProcessEnd::too_many_processes;
+    }
   }
 }
 
@@ -207,6 +214,11 @@ ProcessResult RunningProcess::watch(const StopSignal& stop) {
     at.it_value.tv_nsec =
         std::chrono::duration_cast<std::chrono::nanoseconds>(spec_.limits.timeout - whole).count();
     ::timerfd_settime(timer_.get(), 0, &at, nullptr);
+  }
+  if (spec_.limits.max_processes > 0) {
+    itimerspec each{};
+    each.it_value.tv_nsec = each.it_interval.tv_nsec = look_every_ms * 1'000'000;
+    ::timerfd_settime(counting_.get(), 0, &each, nullptr);
   }
   const ProcessEnd end = wait_for_end(stop);
   kill_group();  // what it left behind, too

@@ -24,6 +24,10 @@ struct ReadyChat {
 /// Whether the rest of a queue may not run after this.
 [[nodiscard]] bool ends_the_queue(const Stop& stop) noexcept;
 
+/// Tells a user's function, if there is one, that a chat has ended; what it throws ends the queue:
+/// it becomes the chat's stop.
+void tell_chat_end(const OnChatEnd& on_chat_end, const QueuedChat& chat, ChatResult& ended);
+
 /// Chats one after the other, inside `parent`.
 [[nodiscard]] ChatQueueResult run_sequence(Conversation& parent,
                                            const std::vector<ReadyChat>& chats,

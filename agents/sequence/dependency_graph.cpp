@@ -15,6 +15,7 @@
 #include <moderato/agents/chat.hpp>
 #include <moderato/agents/child_session.hpp>
 #include <moderato/agents/sequence/chat_queue.hpp>
+#include <moderato/agents/team_turn.hpp>
 #include <moderato/core/wait.hpp>
 
 namespace moderato {
@@ -25,7 +26,12 @@ class GraphOfChats {
  public:
   GraphOfChats(Conversation& parent, const DependencyGraph& graph,
                const std::vector<ReadyChat>& chats, const ChatQueueOptions& options)
-      : parent_(parent), graph_(graph), chats_(chats), options_(options), states_(chats.size()) {}
+      : parent_(parent),
+        graph_(graph),
+        chats_(chats),
+        options_(options),
+        run_(next_team_run(parent.session(), "initiate_chats")),
+        states_(chats.size()) {}
 
   ChatQueueResult run() {
     ChatQueueResult result;
@@ -79,8 +85,9 @@ class GraphOfChats {
         summaries.push_back(states_[other].result.summary);
       }
     }
-    auto session = guarded("the session", graph_.ids[index],
-                           [&] { return child_session(parent_, graph_.ids[index]); });
+    const std::string& id = graph_.ids[index];  // another queue of the session may have it, too
+    const std::string name = run_ == 1 ? id : fmt::format("{}/{}", run_, id);
+    auto session = guarded("the session", id, [&] { return child_session(parent_, name); });
     if (session) {
       state.session = std::move(*session);
       state.result = run_chat(*state.session, chat.sender, *chat.queued->recipient, chat.message,
@@ -89,8 +96,8 @@ class GraphOfChats {
       state.result.stop = std::move(session).error();
     }
     state.ended = true;
+    tell_chat_end(options_.on_chat_end, *chat.queued, state.result);
     if (ends_the_queue(state.result.stop) && !stop_) stop_ = state.result.stop;
-    if (options_.on_chat_end) options_.on_chat_end(*chat.queued, state.result);
     --in_flight_;
     progress_.notify();
   }
@@ -99,6 +106,7 @@ class GraphOfChats {
   const DependencyGraph& graph_;
   const std::vector<ReadyChat>& chats_;
   const ChatQueueOptions& options_;
+  const int run_;  // of the session's queues
   std::vector<State> states_;
   std::size_t in_flight_ = 0;
   Stop stop_{};

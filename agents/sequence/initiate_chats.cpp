@@ -89,6 +89,15 @@ bool ends_the_queue(const Stop& stop) noexcept {
   return stop.error.has_value() && stop.reason != StopReason::token_budget;
 }
 
+void tell_chat_end(const OnChatEnd& on_chat_end, const QueuedChat& chat, ChatResult& ended) {
+  if (!on_chat_end) return;
+  const auto told = guarded("on_chat_end", ended.stop.agent, [&] {
+    on_chat_end(chat, ended);
+    return true;
+  });
+  if (!told) ended.stop = told.error();
+}
+
 ChatQueueResult run_sequence(Conversation& parent, const std::vector<ReadyChat>& chats,
                              const OnChatEnd& on_chat_end) {
   ChatQueueResult result;
@@ -102,8 +111,8 @@ ChatQueueResult run_sequence(Conversation& parent, const std::vector<ReadyChat>&
     }
     result.chats.push_back(run_chat(parent.session(), chat.sender, *chat.queued->recipient,
                                     chat.message, options_of(*chat.queued, summaries), &parent));
-    const ChatResult& ended = result.chats.back();
-    if (on_chat_end) on_chat_end(*chat.queued, ended);
+    ChatResult& ended = result.chats.back();
+    tell_chat_end(on_chat_end, *chat.queued, ended);
     if (ends_the_queue(ended.stop)) {
       result.stop = ended.stop;
       break;

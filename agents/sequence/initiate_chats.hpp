@@ -22,6 +22,7 @@ struct ChatQueueOptions {
   Session* session = nullptr;
   /// Most chats of a dependency graph at a time; ≥ 1.
   std::size_t max_in_flight = 8;
+  /// What it throws ends the queue with callback_error.
   OnChatEnd on_chat_end{};
 };
 

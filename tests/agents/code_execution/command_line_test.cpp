@@ -145,6 +145,28 @@ TEST_CASE("code that starts too many processes is ended") {
   CHECK(result == CodeResult{1, "\n[it started more than 8 processes and was ended]"});
 }
 
+TEST_CASE("a program that talks all the time is counted like a quiet one") {
+  auto options = plain(Isolation::unsandboxed);
+  options.max_processes = 8;
+  options.max_output_bytes = 50'000'000;
+  const CodeResult result =
+      run(options,
+          {{"sh",
+            "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 20 & done; while :; do echo .; done"}});
+  CHECK(result.exit_code == 1);
+  CHECK(result.output.find("[it started more than 8 processes") != std::string::npos);
+}
+
+TEST_CASE("a pipe in the place of a file is an error, and nobody waits for its reader") {
+  const Folder folder;
+  auto options = plain(Isolation::unsandboxed);
+  options.work_dir = folder.path;
+  REQUIRE(::mkfifo((folder.path / "pipe.sh").c_str(), 0600) == 0);
+  const CodeResult refused = run(options, {{"sh", "# filename: pipe.sh\necho"}});
+  CHECK(refused.exit_code == 1);
+  CHECK(refused.output.find("is no ordinary file") != std::string::npos);
+}
+
 TEST_CASE("a file that grows too large ends its program") {
   const Folder folder;
   auto options = plain(Isolation::unsandboxed);
@@ -174,6 +196,7 @@ TEST_CASE("a file name leads nowhere out of the work folder, not even by a link"
   CHECK(run(options, {{"sh", "# filename: link/x.sh\necho"}}) == refused);
   std::filesystem::create_symlink(outside.path / "file", folder.path / "file.sh");
   CHECK(run(options, {{"sh", "# filename: file.sh\necho"}}) == refused);
+  CHECK(run(options, {{"sh", "# filename: link/made/x.sh\necho"}}) == refused);
   CHECK(std::filesystem::is_empty(outside.path));
   CHECK(run(options, {{"sh", "# filename: sub/x.sh\necho in $0"}}).output == "in sub/x.sh\n");
 }
@@ -234,6 +257,16 @@ TEST_CASE("the sandbox shows the work folder, and nothing of the machine but its
   CHECK(std::filesystem::exists(folder.path / "result"));
   CHECK_FALSE(std::filesystem::exists("/usr/x"));
   CHECK_FALSE(std::filesystem::exists("/y"));
+}
+
+TEST_CASE("in the sandbox nothing else can be written to, and scratch folders are bounded") {
+  if (!sandbox_is_there()) return;
+  const CodeResult result =
+      run(plain(Isolation::sandbox),
+          {{"sh",
+            "mkdir /etc/x /dev/x /x 2>/dev/null && echo made; echo > /dev/null && echo null; "
+            "df -k /dev/shm /tmp | grep -c ' 262144 '"}});
+  CHECK(result.output == "null\n2\n");
 }
 
 TEST_CASE("the sandbox has no network and sees no other process") {
@@ -300,6 +333,22 @@ TEST_CASE("a container gets no network, no rights, and bounded memory and proces
   CHECK(has("--memory", "2147483648"));
   CHECK(has("--volume", "/work:/workspace"));
   CHECK(words.back() == "a.py");
+}
+
+TEST_CASE(
+    "the client of a container engine is configured by us, and no two containers have a name") {
+  const Folder folder;
+  const auto engine = folder.path / "engine";
+  std::ofstream(engine) << "#!/bin/sh\necho \"$HOME $4\"\n";
+  std::filesystem::permissions(engine, std::filesystem::perms::owner_all);
+  auto options = plain(Isolation::container);
+  options.container_engine = engine.string();
+  const CodeResult first = run(options, {{"sh", "true"}});
+  const CodeResult second = run(options, {{"sh", "true"}});
+  CHECK(first.output.find("/") == 0);
+  CHECK(first.output.find("moderato-code-") == std::string::npos);  // the work folder
+  CHECK(first.output.find(" moderato-") != std::string::npos);
+  CHECK(first.output != second.output);
 }
 
 TEST_CASE("a container engine that is not there is an error") {

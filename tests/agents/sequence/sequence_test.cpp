@@ -225,3 +225,37 @@ TEST_CASE("nested chats that nest without end are stopped") {
   CHECK(chat.stop.reason == StopReason::callback_error);
   CHECK(chat.stop.detail.find("8 deep") != std::string::npos);
 }
+
+TEST_CASE("what on_chat_end throws ends the queue, in sequences and in graphs") {
+  for (const bool graph : {false, true}) {
+    CAPTURE(graph);
+    Simulation world;
+    std::vector<QueuedChat> queue{to(worker(world, "a"), "one"), to(worker(world, "b"), "two")};
+    if (graph) queue[1].prerequisites = {"0"};
+    const ChatQueueResult result = initiate_chats(
+        queue, {.sender = quiet_user(), .on_chat_end = [](const QueuedChat&, const ChatResult&) {
+                  throw std::runtime_error("no disk");
+                }});
+    CHECK(result.stop.reason == StopReason::callback_error);
+    CHECK(result.stop.error->message.find("no disk") != std::string::npos);
+    CHECK(result.calls == 1);
+  }
+}
+
+TEST_CASE("a session may hold several dependency graphs, each with recordings of its own") {
+  const auto journal = std::make_shared<MemoryJournal>();
+  int calls = 0;
+  for (const JournalMode mode : {JournalMode::record, JournalMode::replay}) {
+    Simulation world;
+    Session session(world, {.id = "run", .journal = journal, .journal_mode = mode});
+    for (const char* message : {"first", "second"}) {
+      std::vector<QueuedChat> queue{to(worker(world, "a"), message), to(worker(world, "b"), "two")};
+      queue[1].prerequisites = {"0"};
+      const ChatQueueResult result =
+          initiate_chats(queue, {.sender = quiet_user(), .session = &session});
+      CHECK_FALSE(result.stop);
+      calls += static_cast<int>(result.calls);
+    }
+  }
+  CHECK(calls == 8);
+}
