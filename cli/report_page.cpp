@@ -140,17 +140,24 @@ std::string findings_html(const Diagnosis& diagnosis) {
   return html + "</ol>\n";
 }
 
-/// The last stop: its words and whether a failure ended the run.
+/// The last stop of a chat of the run that is not within another one: its words and whether a
+/// failure ended it.
 std::string stop_html(const ReportData& data) {
-  std::string words = "The run has not ended: moderato resume " + data.run.id;
+  const std::string not_ended = "The run has not ended: moderato resume " + data.run.id;
+  std::string words = not_ended;
   bool bad = true;
+  int open = 0;
   for (const Json& event : data.events) {
-    if (event.value("event", "") != "stopped") continue;
+    if (event.value("session", data.run.id) != data.run.id) continue;
+    const std::string name = event.value("event", "");
+    if (name == "chat_started" && open++ == 0) words = not_ended;
+    if (name != "stopped" || (open > 0 && --open > 0)) continue;
     words = fmt::format("{}; {} calls, {} tokens", event.value("stop", ""),
                         whole_number(event, "calls", 0), whole_number(event, "tokens", 0));
     bad = event.value("reason", "").find("error") != std::string::npos ||
           event.value("reason", "") == "replay_mismatch";
   }
+  bad = bad || words == not_ended;
   return fmt::format("<p class=\"stop{}\">{}</p>\n", bad ? " bad" : "", html_text(words));
 }
 

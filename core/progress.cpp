@@ -104,12 +104,12 @@ class Progress::State {
   };
 
   void note(const Event& event, const ChatStarted&) {
-    if (!is_within_another(event.session)) running_.insert(event.session);
+    if (!is_within_another(event.session)) ++running_[event.session];
   }
   void note(const Event& event, const Stopped& stopped) {
     std::erase_if(waiting_, [&](const auto& one) { return one.first.first == event.session; });
     const auto found = running_.find(event.session);
-    if (found == running_.end()) return;
+    if (found == running_.end() || --found->second > 0) return;  // of a chat within the chat
     running_.erase(found);
     ++done_;
     if (!stopped.stop.error) return;
@@ -233,7 +233,7 @@ class Progress::State {
   std::optional<Instant> started_;
   Instant now_{};
   Instant shown_{};
-  std::set<std::string> running_;
+  std::map<std::string, int> running_;  // chats within chats of a session
   std::size_t done_ = 0;
   std::size_t failed_ = 0;
   std::deque<Instant> sent_;

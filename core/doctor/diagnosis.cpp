@@ -32,10 +32,12 @@ void add_events(const std::vector<Json>& events, const std::string& run, CaseHis
                                .took = std::chrono::duration_cast<Duration>(
                                    std::chrono::duration<double>(event.value("took", 0.0)))});
     } else if (name == "stopped") {
+      auto reason = stop_reason_from_string(event.value("reason", "")).value_or(StopReason::none);
+      // Whoever asks a group or a graph has one turn: that was meant, and nobody was cut short.
+      const bool meant = event.value("stop", "").find("max_turns(1)") != std::string::npos;
+      if (meant && reason == StopReason::max_turns) reason = StopReason::none;
       history.ends.push_back(
-          {.session = run,
-           .reason = stop_reason_from_string(event.value("reason", "")).value_or(StopReason::none),
-           .calls = whole_number(event, "calls", 0)});
+          {.session = run, .reason = reason, .calls = whole_number(event, "calls", 0)});
     }
   }
 }

@@ -145,6 +145,23 @@ TEST_CASE("tools stand on the timeline where they ran, the cost and the quota ov
   CHECK(timeline_drawing(data).empty());
 }
 
+TEST_CASE("a run that died in a later chat has not ended, one with chats within chats has") {
+  ReportData data;
+  data.run.id = "run";
+  const auto event = [&](EventData what) {
+    data.events.push_back(to_json(Event{.session = "run", .data = std::move(what)}));
+  };
+  const Stopped stopped{.stop = {.reason = StopReason::max_turns, .rule = "max_turns(2)"}};
+  event(ChatStarted{});
+  event(ChatStarted{});
+  event(stopped);
+  CHECK(has(report_page(data), "The run has not ended: moderato resume run"));
+  event(stopped);
+  CHECK_FALSE(has(report_page(data), "has not ended"));
+  event(ChatStarted{});
+  CHECK(has(report_page(data), "has not ended"));
+}
+
 TEST_CASE("a report of ten thousand messages has all of them") {
   ReportData data;
   for (int i = 0; i < 10'000; ++i) {

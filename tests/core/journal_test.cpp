@@ -3,6 +3,7 @@
 #include <array>
 #include <latch>
 
+#include <moderato/core/doctor/diagnosis.hpp>
 #include <moderato/core/journal/sqlite_journal.hpp>
 #include <moderato/core/runtime.hpp>
 #include <moderato/core/session.hpp>
@@ -248,6 +249,36 @@ TEST_CASE("the events of a resumed run are told once") {
   tell(3);  // again from the start, and one more
   tell(1);  // died early
   CHECK(journal->events("run")->size() == 3);
+}
+
+TEST_CASE("a run's calls and events come with those of the runs within it, in the order of time") {
+  const TemporaryFolder folder;
+  const auto journal = open(folder / "journal");
+  const Observer watch = journal->observer();
+  const auto tell = [&](const char* session, Duration at, EventData data) {
+    REQUIRE(journal->append(session, {.step = 1, .name = "x"}).has_value());
+    watch(Event{.at = Instant(at), .session = session, .data = std::move(data)});
+    journal->ledger()->append({.session = session, .agent = session, .sent_at = WallTime(at)});
+  };
+  tell("team", 1s, CallSent{.agent = "planner"});
+  tell("team2", 2s, CallSent{.agent = "stranger"});
+  tell("team/writer.1", 2s, ToolFinished{.agent = "writer", .tool = "dig"});
+  tell("team", 3s, Stopped{.stop = {.reason = StopReason::max_turns, .rule = "max_turns(1)"}});
+  REQUIRE(journal->flush().has_value());
+  std::vector<std::string> told;
+  const auto events = journal->events("team");
+  for (const Json& event : *events) told.push_back(event.at("event"));
+  CHECK(told == std::vector<std::string>{"call_sent", "tool_finished", "stopped"});
+  std::vector<std::string> callers;
+  const auto calls = journal->calls("team");
+  for (const CallRecord& call : *calls) callers.push_back(call.agent);
+  CHECK(callers == std::vector<std::string>{"team", "team/writer.1", "team"});
+  const auto history = case_history(*journal, {});
+  REQUIRE(history.has_value());
+  CHECK(history->calls.size() == 4);
+  CHECK(history->tools.size() == 1);
+  REQUIRE(history->ends.size() == 1);
+  CHECK(history->ends.front().reason == StopReason::none);  // one turn was asked for
 }
 
 TEST_CASE("what a run needs to be made again is kept with it") {

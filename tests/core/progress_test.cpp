@@ -107,6 +107,9 @@ TEST_CASE("chats within chats are not counted, those beside them are") {
   watch(at(0s, "other/team", ChatStarted{}));
   watch(at(1s, "team/writer/0", Stopped{}));
   CHECK(progress.text().find("chats 0 done, 2 running;") == 0);
+  watch(at(1s, "team", ChatStarted{}));  // within, in the same session
+  watch(at(1s, "team", Stopped{}));
+  CHECK(progress.text().find("chats 0 done, 2 running;") == 0);
   watch(at(1s, "team", Stopped{}));
   CHECK(progress.text().find("chats 1 done, 1 running;") == 0);
 }
