@@ -19,10 +19,10 @@ namespace {
 constexpr Duration horizon = std::chrono::milliseconds(1000);
 
 /// While the rate grows again, a wait at the present rate is longer than it will be: come when the
-/// full rate would have room, and ask again.
+/// full rate would have room, but not before an eighth of the wait is over, and ask again.
 Instant at_full_rate(const QuotaKey& key, Instant now, Instant until) {
   if (until <= now || until == Instant::max()) return until;
-  return now + (until - now) / 1000 * key.state().share(now);
+  return now + (until - now) / 1000 * std::max(key.state().share(now), 125);
 }
 
 /// Gives a waiting call its place.
@@ -60,7 +60,7 @@ Admission shared_acquire(QuotaKey& key, Arbiter& order, std::uint64_t owner, Ins
       const Instant come = take_place(key, order, place, now, ask, ticket).until;
       const bool held = wait->until <= now + horizon;  // not for want of room: come in time
       const Instant room = at_full_rate(key, now, wait->until);
-      wait->until = held ? wait->until : std::max(room - horizon / 2, come);
+      if (!held) wait->until = std::max({room - horizon / 2, come, now + (wait->until - now) / 8});
     }
     wait->lead = order.lead(place);
   } else {

@@ -294,7 +294,8 @@ if till ~= 0 then
   local lead = lead_of(ticket)
   -- While the rate grows again the wait is shorter than it looks: come when the full rate has room.
   if why <= 4 and till > 0 then
-    till = math.max(now + 1, now + math.ceil((till - now) * share) - horizon / 2)
+    local told = math.ceil((till - now) * math.max(share, 0.125))
+    till = math.max(now + 1 + math.ceil((till - now) / 8), now + told - horizon / 2)
   end
   if order_changed then save_tickets(s, w) end
   save(s)
@@ -354,7 +355,7 @@ if ARGV[18] then
   next_at = now + math.max(0, math.ceil(longer))
   remember(id, f, tonumber(ARGV[24]), tonumber(ARGV[25]), tonumber(ARGV[26]), a, next_at)
   next_lead = lead_of(id)
-  next_at = math.max(now, now + math.ceil((next_at - now) * share) - 500000)
+  next_at = math.max(now, now + math.ceil((next_at - now) * math.max(share, 0.125)) - 500000)
 end
 if order_changed then
   if #w.t == 0 then w.f = {} end

@@ -3,7 +3,7 @@
 // holds, against `moderato provider` on loopback. One line for each way of limiting and each law of
 // the provider, from the provider's own log and from what the processes wrote down.
 //
-//   bench_limiter_real [--seconds S] [--calls-per-second C] [ROW…]
+//   bench_limiter_real [--seconds S] [--calls-per-second C] [--busy-machine] [ROW…]
 //
 // Rows: saturation, peers (the same load limited by what people use otherwise), killed (two workers
 // are killed again and again), redis-down (Redis is killed and comes back empty). Ends with 1 where
@@ -43,6 +43,9 @@ constexpr double overload = 5;
 struct Options {
   double seconds = 60;  // counted, after a sixth of it that is not
   double calls_per_second = 50;
+  /// Judges only what no delay may spoil: nothing refused, failed, overshot, or left over; of the
+  /// laws the strictest.
+  bool busy_machine = false;
   std::vector<std::string> rows{"saturation", "peers", "killed", "redis-down"};
 };
 
@@ -333,6 +336,11 @@ bool aim(const char* name, double value, double wanted, bool at_least) {
   return good;
 }
 
+/// The same for what a busy machine may spoil.
+bool speed(const Options& options, const char* name, double value, double wanted, bool at_least) {
+  return options.busy_machine || aim(name, value, wanted, at_least);
+}
+
 bool run_row(const Options& options, const std::string& row) {
   bool reached = true;
   const bool with_redis = test::RedisServer::available();
@@ -341,13 +349,14 @@ bool run_row(const Options& options, const std::string& row) {
     for (const char* limit : {"shared_host", "redis"}) {
       if (limit == std::string("redis") && !with_redis) continue;
       for (const Law& law : laws) {
+        if (options.busy_machine && &law != &laws.back()) continue;
         const Setting setting{.limit = limit, .law = law};
         const Score score = Run(options, setting).measure();
         print_line(setting, "", score);
-        reached = aim("eta", score.eta, 0.985, true) && reached;
+        reached = speed(options, "eta", score.eta, 0.985, true) && reached;
         reached = aim("429s", static_cast<double>(score.refused), 0, false) && reached;
         reached = aim("failed calls", static_cast<double>(score.failed), 0, false) && reached;
-        reached = aim("Jain of tenants", score.jain_tenants, 0.99, true) && reached;
+        reached = speed(options, "Jain of tenants", score.jain_tenants, 0.99, true) && reached;
       }
     }
   } else if (row == "peers") {
@@ -365,7 +374,8 @@ bool run_row(const Options& options, const std::string& row) {
     print_line(setting, ", killed", score);
     reached = aim("overshoot, s of quota", score.overshoot_s, 0.05, false) && reached;
     reached = aim("429s", static_cast<double>(score.refused), 0, false) && reached;
-    reached = aim("longest time without a call, s", score.longest_gap_s, 1, false) && reached;
+    reached =
+        speed(options, "longest time without a call, s", score.longest_gap_s, 1, false) && reached;
     reached =
         aim("slots and places left over", static_cast<double>(score.left_in_flight), 0, false) &&
         reached;
@@ -375,7 +385,8 @@ bool run_row(const Options& options, const std::string& row) {
     print_line(setting, ", away", score);
     fmt::print("    eta while Redis was away: {:.3f}; longest time without a call: {:.2f} s\n",
                score.eta_in_outage, score.longest_gap_s);
-    reached = aim("eta while Redis was away", score.eta_in_outage, 0.85, true) && reached;
+    reached =
+        speed(options, "eta while Redis was away", score.eta_in_outage, 0.85, true) && reached;
     reached = aim("overshoot, s of quota", score.overshoot_s, 3, false) && reached;
     reached = aim("failed calls", static_cast<double>(score.failed), 0, false) && reached;
   }
@@ -390,6 +401,8 @@ int main(int argc, char** argv) {
   app.add_option("--seconds", options.seconds, "Counted time of each line")->capture_default_str();
   app.add_option("--calls-per-second", options.calls_per_second, "What the quota holds")
       ->capture_default_str();
+  app.add_flag("--busy-machine", options.busy_machine,
+               "Judge only what no delay may spoil, on the strictest law");
   app.add_option("row", options.rows, "Which rows")
       ->check(CLI::IsMember({"saturation", "peers", "killed", "redis-down"}));
   CLI11_PARSE(app, argc, argv);

@@ -181,7 +181,7 @@ void print_line(std::string_view law, Policy policy, Score score) {
     return;
   }
   fmt::print(
-      "{:<15} {:<24} {:>6.3f} {:>8.1f} {:>7.1f}% {:>7.3f} {:>6.3f} {:>6.3f} {:>7.1f} "
+      "{:<15} {:<24} {:>6.4f} {:>8.1f} {:>7.1f}% {:>7.3f} {:>6.3f} {:>6.3f} {:>7.1f} "
       "{:>7.1f} {:>7.1f}\n",
       law, policy_names[static_cast<std::size_t>(policy)],
       score.tokens / (static_cast<double>(tpm) * time / 60),
