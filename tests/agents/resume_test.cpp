@@ -175,8 +175,8 @@ TEST_CASE("what a call cost that a stop broke off counts when it is made again")
     const Model model =
         world.model(scripted([&](const ModelRequest&) -> Result<ModelReply> {
                       if (stopped) {
-                        world.spawn([&] { stop.request_stop(); });
-                        sleep_for(std::chrono::seconds(1));
+                        stop.request_stop();
+                        return fail(ErrorCode::cancelled, "cancelled");  // it had been sent
                       }
                       return ModelReply{
                           .message = Message::assistant("Yes."),
