@@ -36,21 +36,16 @@ Result<std::string> run_task(const ConversableAgent& agent, const AgentToolOptio
                 fmt::format("{} works only within a conversation", agent.name()));
   }
   Conversation& outer = *context.conversation;
-  const CallContext call = outer.context(context.agent, Purpose::reply);
   ChatOptions inner{.token_budget = options.token_budget};
-  inner.observer = outer.options().observer;
-  inner.tenant = call.tenant;
   inner.deadline = context.deadline;
   inner.stop = context.stop;
   inner.silent = outer.options().silent;
-  inner.shared_budget = call.budget;
-  inner.cache = call.cache;
   inner.clear_history = true;
   inner.stream = outer.options().stream;
   inner.repetition = outer.options().repetition;
   // The giver of one task: kept, it would be a second agent of that name, and one more a task.
   const ConversableAgent giver = task_giver(context.agent, options.max_tool_rounds);
-  ChatResult chat = run_chat(outer.session(), giver, agent, Message::user(task), inner);
+  ChatResult chat = run_chat(outer.session(), giver, agent, Message::user(task), inner, &outer);
   outer.session().part<Parties>().forget(giver);
   if (has_answered(chat.stop)) return std::move(chat.summary);
   Error error = chat.stop.error.value_or(Error{});
@@ -61,8 +56,9 @@ Result<std::string> run_task(const ConversableAgent& agent, const AgentToolOptio
       chat.stop.reason == StopReason::awaiting_human || error.code == ErrorCode::interrupted ||
       error.code == ErrorCode::human_unavailable;
   if (!for_all || !chat.stop.error) {
-    error.code =
-        chat.stop.reason == StopReason::cancelled ? ErrorCode::cancelled : ErrorCode::tool_failed;
+    // (What a rule of the chat around it has cancelled, that chat will see for itself.)
+    const bool cancelled = chat.stop.reason == StopReason::cancelled && chat.stop.rule.empty();
+    error.code = cancelled ? ErrorCode::cancelled : ErrorCode::tool_failed;
     error.message =
         fmt::format("{} did not finish the task: {}", agent.name(), to_string(chat.stop));
   }

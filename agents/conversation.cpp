@@ -61,11 +61,13 @@ Conversation::Conversation(Session& session, const ChatOptions& options, Convers
       stop_(parent != nullptr ? parent->base_.stop : session.options().stop, options.stop),
       observers_((parent != nullptr ? parent->observers_ : session.options().observer) |
                  options.observer),
-      base_(parent != nullptr ? parent->base_ : session.context()),
+      // (A child session was made with its parent's bounds.)
+      base_(parent != nullptr && &parent->session_ == &session ? parent->base_ : session.context()),
       used_before_(session.totals().snapshot()),
       started_(session.runtime().clock().now()),
       session_began_(session.effects().session_time()),
       repetition_(options.repetition),
+      parent_(parent),
       depth_(parent != nullptr ? parent->depth_ + 1 : 0) {
   base_.stop = stop_.token();
   base_.deadline = std::min(base_.deadline, options.deadline);

@@ -46,8 +46,8 @@ struct Turn {
 /// failure is a Stop; nothing is thrown.
 class Conversation {
  public:
-  /// All are borrowed. `options.session` is not looked at. A chat inside another keeps to the
-  /// bounds of that, too, and tells its observers.
+  /// All are borrowed. `options.session` is not looked at. A chat inside another (in its session,
+  /// or in a child of that) keeps to the bounds of that, too, and tells its observers.
   Conversation(Session& session, const ChatOptions& options, Conversation* parent = nullptr);
   Conversation(const Conversation&) = delete;
   Conversation& operator=(const Conversation&) = delete;
@@ -81,6 +81,7 @@ class Conversation {
                        std::span<const BuiltInReply> exclude = {});
 
   /// Why the chat has to end now, if it has to: the stop token, the deadline, a condition.
+  /// What bounds the chats around this one bounds it, too: before a model call they are asked.
   Stop check(const std::string& agent, bool before_model_call);
 
   /// Why the chat has to end now for a reason from outside: the stop token, the deadline.
@@ -139,6 +140,11 @@ class Conversation {
   [[nodiscard]] Stop turns_used_up(const ConversableAgent& first) const;
   [[nodiscard]] Stop messages_used_up(const ConversableAgent& speaker, std::int64_t said) const;
   Stop refuse_or_change(const ConversableAgent& from, const ConversableAgent& to, Message& message);
+  // stop_check.cpp
+  [[nodiscard]] Duration elapsed() const;
+  ConversationView view(bool before_model_call, bool& outside_seen);
+  Stop check_chats_around(const std::string& agent);
+  Stop recorded(Stop stop, const std::string& agent);
   // context.cpp
   Stop apply_transforms(const Turn& turn, MessageList& changed);
   Result<ModelReply> complete_within_window(PartyState& self, ModelRequest& request,
@@ -179,6 +185,7 @@ class Conversation {
   RepetitionOptions repetition_;  // with the tools that say that they are repeatable
   bool closing_call_made_ = false;
   bool in_group_ = false;
+  Conversation* const parent_;
   const int depth_;
 };
 

@@ -53,16 +53,17 @@ Result<Json> find_json(std::string_view text, const Json& schema) {
   std::vector<std::string> candidates{std::string(text)};
   for (CodeBlock& block : fenced_blocks(text)) candidates.push_back(std::move(block.code));
   candidates.emplace_back(braces_in(text));
+  std::string message;  // about the first one that does not fit
   for (const std::string& candidate : candidates) {
     const auto parsed = parse_json(candidate, "the answer");
     if (!parsed || !parsed->is_object()) continue;
     const auto wrong = check_json(*parsed, schema, UnknownProperties::as_schema_says);
     if (wrong.empty()) return *parsed;
-    std::string message = "it does not fit the schema:";
+    if (!message.empty()) continue;
+    message = "it does not fit the schema:";
     for (const std::string& problem : wrong) message += "\n- " + problem;
-    return fail(ErrorCode::protocol, std::move(message));
   }
-  return fail(ErrorCode::protocol, "it holds no JSON object");
+  return fail(ErrorCode::protocol, message.empty() ? "it holds no JSON object" : message);
 }
 
 // Asking by response_format is the surest way, where the provider knows it; but it is no proof:

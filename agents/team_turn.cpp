@@ -40,8 +40,10 @@ Stop team_turn(Conversation& chat, const ConversableAgent& team, const Conversab
       return {};
     }
   }
-  return callback_stop("the turn", member.name(),
-                       fmt::format("{} rounds of tool calls without an answer", max_tool_rounds));
+  return {.reason = StopReason::max_messages,
+          .agent = member.name(),
+          .rule = fmt::format("max_tool_rounds({})", max_tool_rounds),
+          .detail = "calls of tools, and no answer after so many rounds of them"};
 }
 
 int next_team_run(Session& session, const std::string& team) {

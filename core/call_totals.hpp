@@ -29,7 +29,12 @@ class CallTotals {
     }
   };
 
+  CallTotals() = default;
+  /// What is added here counts for `whole`, too (borrowed; null: nothing).
+  explicit CallTotals(CallTotals* whole) : whole_(whole) {}
+
   void add(const Snapshot& more) {
+    if (whole_ != nullptr) whole_->add(more);
     const std::scoped_lock lock(mutex_);
     sum_ += more;
   }
@@ -39,6 +44,7 @@ class CallTotals {
   }
 
  private:
+  CallTotals* const whole_ = nullptr;
   mutable std::mutex mutex_;
   Snapshot sum_;
 };

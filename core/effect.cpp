@@ -23,7 +23,11 @@ std::uint64_t split_mix(std::uint64_t& state) noexcept {
 
 /// The code of the error that an effect ended with; empty: none.
 std::string failure_of(const EffectRecord& record) {
-  if (record.kind == EffectKind::external_stop) return "cancelled";
+  if (record.kind == EffectKind::external_stop) {  // a condition's own end is no stop from outside
+    const bool by_condition = record.name.starts_with("condition ") &&
+                              record.name.find(R"("reason":"cancelled")") == std::string::npos;
+    return by_condition ? std::string() : std::string("cancelled");
+  }
   const auto payload = parse_json(record.payload);
   if (!payload || !payload->is_object() || !payload->contains("error")) return {};
   const Json& error = payload->at("error");
@@ -102,7 +106,15 @@ Result<std::unique_ptr<EffectLog>> EffectLog::open(std::shared_ptr<Journal> jour
       known.finished = std::move(record);
     }
   }
-  if (mode == JournalMode::resume) log->forget_what_ended_it();
+  std::erase_if(log->recorded_, [](const auto& entry) {  // stops that a resumed run forgot
+    const Known& known = entry.second;
+    return !known.finished && known.started->kind == EffectKind::external_stop;
+  });
+  if (mode == JournalMode::resume) {
+    if (auto forgotten = log->forget_what_ended_it(); !forgotten) {
+      return tl::unexpected<Error>(std::move(forgotten).error());
+    }
+  }
   for (const auto& [step, known] : log->recorded_) {
     if (!known.finished) log->interrupted_.push_back(*known.started);
   }
@@ -112,12 +124,13 @@ Result<std::unique_ptr<EffectLog>> EffectLog::open(std::shared_ptr<Journal> jour
 // Whoever resumes a run that was stopped from outside (ctrl-C), or that ended because a model or a
 // person could not be reached, wants it to go on: the stop, and what it broke off, are as if the
 // process had died there. What is recorded instead gets the same steps, and of two records of a
-// step the later one holds.
+// step the later one holds. A stop may be followed by nothing that is recorded, so that it is
+// forgotten is written down: as a stop that began and never was.
 //
 // Of effects that overlapped some may have been broken off and others not, so the search goes back
 // as long as what it finds had not ended when something was broken off, and over the results of
 // tools, of which a message may have asked for several.
-void EffectLog::forget_what_ended_it() {
+Result<void> EffectLog::forget_what_ended_it() {
   Duration broken_since = Duration::max();
   bool at_end = true;
   for (auto step = recorded_.end(); step != recorded_.begin();) {
@@ -129,13 +142,19 @@ void EffectLog::forget_what_ended_it() {
           last.kind == EffectKind::model_reply || last.kind == EffectKind::human_input;
       if (why != "cancelled" && (why.empty() || !asked || !at_end)) {
         at_end = false;
-        if (last.kind != EffectKind::tool_result && last.at < broken_since) return;
+        if (last.kind != EffectKind::tool_result && last.at < broken_since) break;
         continue;
       }
       if (last.kind != EffectKind::external_stop) at_end = false;
       if (last.kind == EffectKind::model_reply && was_sent(last)) {
         broken_off_[step->first] = last.payload;
       } else if (last.kind == EffectKind::model_reply || !known.started) {
+        if (last.kind == EffectKind::external_stop) {
+          EffectRecord forgotten = last;
+          forgotten.phase = EffectRecord::Phase::started;
+          auto kept = journal_->append(run_, forgotten);
+          if (!kept) return kept;
+        }
         step = recorded_.erase(step);
         continue;
       }
@@ -143,6 +162,7 @@ void EffectLog::forget_what_ended_it() {
     }
     broken_since = std::min(broken_since, known.started->at);
   }
+  return {};
 }
 
 std::optional<std::string> EffectLog::take_broken_off(std::uint64_t step) {
@@ -235,6 +255,11 @@ Result<std::optional<Json>> EffectLog::begin(std::uint64_t step, EffectKind kind
 void EffectLog::move_to(Duration recorded) noexcept {
   last_at_ = std::max(last_at_, recorded);
   origin_ = clock_.now() - last_at_;
+}
+
+void EffectLog::advance_to(Duration at) noexcept {
+  if (clock_now() < at) return move_to(at);  // a replay takes no time
+  last_at_ = std::max(last_at_, at);
 }
 
 tl::unexpected<Error> EffectLog::damaged(std::uint64_t step, std::string_view why) const {

@@ -190,6 +190,9 @@ class EffectLog {
   /// Time since the start of the run as of the last effect: the same in a replay (of effects that
   /// overlap: once all of them are done).
   [[nodiscard]] Duration session_time() const noexcept { return last_at_; }
+  /// Something that belongs to the run and is recorded elsewhere (in a session of its own) ended at
+  /// this time of the run.
+  void advance_to(Duration at) noexcept;
   [[nodiscard]] std::uint64_t steps() const noexcept { return next_step_; }
   /// A number that is random in a recorded run and the same in its replay (SplitMix64 of the seed).
   [[nodiscard]] std::uint64_t random();
@@ -198,7 +201,7 @@ class EffectLog {
 
  private:
   Duration clock_now() const noexcept { return clock_.now() - origin_; }
-  void forget_what_ended_it();
+  Result<void> forget_what_ended_it();
   void move_to(Duration recorded) noexcept;
   tl::unexpected<Error> damaged(std::uint64_t step, std::string_view why) const;
   Result<std::optional<Json>> begin(std::uint64_t step, EffectKind kind, std::string_view name,

@@ -9,7 +9,8 @@ namespace moderato {
 Session::Session(Runtime& runtime, SessionOptions options)
     : runtime_(runtime),
       options_(std::move(options)),
-      observer_(runtime.observer() | options_.observer) {
+      observer_(runtime.observer() | options_.observer),
+      totals_(options_.part_of) {
   if (options_.id.empty()) options_.id = fmt::format("{:016x}", runtime.random());
   if (options_.journal) {
     auto log =

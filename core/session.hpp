@@ -33,6 +33,9 @@ struct SessionOptions {
   std::shared_ptr<Journal> journal{};
   JournalMode journal_mode = JournalMode::record;
   InterruptedTools interrupted_tools = InterruptedTools::stop;
+  /// The totals of the session that this one is a part of: what is used here counts there, too, at
+  /// once. Borrowed; null: it is part of none.
+  CallTotals* part_of = nullptr;
 };
 
 /// Everything that changes in a conversation lives here: the parties' histories and counters, the

@@ -37,6 +37,9 @@ struct ConversationView {
   /// Set by such a rule when it finds something, so that it is recorded; null: nobody records.
   bool* outside_seen = nullptr;
   bool before_model_call = false;  ///< A call is about to be made; else: a message was just said.
+  /// The call is one of work inside the conversation: of a tool, a nested chat, an agent of a
+  /// graph. Several of those may ask at once, from several threads.
+  bool inside = false;
   const TokenBudget* budget = nullptr;  ///< The hard bound of the conversation; null: none.
   Instant now{};                        ///< On the runtime's clock.
 };

@@ -69,11 +69,12 @@ class GraphRun {
   // Everybody's turn at once. What was said is added in the order of the agents, also when one of
   // them fails.
   Stop speak(const std::vector<std::size_t>& nodes) {
+    const Duration now = request_.session.effects().session_time();
     std::vector<Turn> turns(nodes.size());
     std::vector<std::size_t> indexes(nodes.size());
     for (std::size_t i = 0; i < nodes.size(); ++i) indexes[i] = i;
     request_.session.runtime().parallel(indexes, {.max_in_flight = graph_.options.max_in_flight},
-                                        [&](std::size_t i) { turns[i] = one_turn(nodes[i]); });
+                                        [&](std::size_t i) { turns[i] = one_turn(nodes[i], now); });
     Stop stop{};
     answer_.clear();
     for (std::size_t i = 0; i < nodes.size(); ++i) {
@@ -89,20 +90,21 @@ class GraphRun {
     return stop;
   }
 
-  Turn one_turn(std::size_t node) {
+  Turn one_turn(std::size_t node, Duration now) {
     Turn turn{.thread = thread_};
     const std::string name =
         fmt::format("{}.{}/{}.{}", graph_.options.name, run_, graph_.name(node), visits_[node]);
     auto session =
-        guarded("the session", graph_.name(node), [&] { return child_session(chat_, name); });
+        guarded("the session", graph_.name(node), [&] { return child_session(chat_, name, now); });
     if (!session) {
       turn.stop = std::move(session).error();
       return turn;
     }
     turn.session = std::move(*session);
-    const ChatOptions options{.stream = chat_.options().stream,
+    const ChatOptions options{.silent = chat_.options().silent,
+                              .stream = chat_.options().stream,
                               .repetition = {.report_after = 0, .stop_after = 0}};
-    Conversation chat(*turn.session, options);
+    Conversation chat(*turn.session, options, &chat_);
     turn.stop = chat.begin(request_.agent, graph_.options.agents[node]);
     if (!turn.stop) {
       turn.stop = team_turn(chat, request_.agent, graph_.options.agents[node], turn.thread,

@@ -31,6 +31,7 @@ class GraphOfChats {
         chats_(chats),
         options_(options),
         run_(next_team_run(parent.session(), "initiate_chats")),
+        began_(parent.session().effects().session_time()),
         states_(chats.size()) {}
 
   ChatQueueResult run() {
@@ -80,18 +81,20 @@ class GraphOfChats {
     const ReadyChat& chat = chats_[index];
     const auto& excluded = chat.queued->finished_chat_indexes_to_exclude_from_carryover;
     std::vector<std::string> summaries;
+    Duration began = began_;
     for (const std::size_t other : graph_.waits_for[index]) {
+      if (states_[other].session) began = std::max(began, end_in_parent(*states_[other].session));
       if (std::find(excluded.begin(), excluded.end(), other) == excluded.end()) {
         summaries.push_back(states_[other].result.summary);
       }
     }
     const std::string& id = graph_.ids[index];  // another queue of the session may have it, too
     const std::string name = run_ == 1 ? id : fmt::format("{}/{}", run_, id);
-    auto session = guarded("the session", id, [&] { return child_session(parent_, name); });
+    auto session = guarded("the session", id, [&] { return child_session(parent_, name, began); });
     if (session) {
       state.session = std::move(*session);
       state.result = run_chat(*state.session, chat.sender, *chat.queued->recipient, chat.message,
-                              options_of(*chat.queued, summaries));
+                              options_of(*chat.queued, summaries), &parent_);
     } else {
       state.result.stop = std::move(session).error();
     }
@@ -107,6 +110,7 @@ class GraphOfChats {
   const std::vector<ReadyChat>& chats_;
   const ChatQueueOptions& options_;
   const int run_;  // of the session's queues
+  const Duration began_;
   std::vector<State> states_;
   std::size_t in_flight_ = 0;
   Stop stop_{};

@@ -91,6 +91,33 @@ TEST_CASE("a stop from outside is replayed where it was seen") {
   CHECK(timed(second.transcript) == timed(first.transcript));
 }
 
+TEST_CASE("a stop that a resumed run forgot is forgotten in its replay, too") {
+  const auto journal = std::make_shared<MemoryJournal>();
+  std::stop_source stop;
+  Counters counters;
+  // Seen after the last reply: the resumed run has nothing left to do that would be recorded.
+  const auto first = talk(journal, JournalMode::record, counters,
+                          {.max_turns = 1,
+                           .observer = Observer([&](const Event& event) {
+                             const auto* added = std::get_if<MessageAdded>(&event.data);
+                             if (added != nullptr && added->entry.speaker != "user") {
+                               stop.request_stop();
+                             }
+                           }),
+                           .stop = stop.get_token()});
+  REQUIRE(first.stop.reason == StopReason::cancelled);
+  Counters resumed;
+  const ChatResult second = talk(journal, JournalMode::resume, resumed, {.max_turns = 1});
+  CHECK(second.stop.reason == StopReason::max_turns);
+  CHECK(resumed.models == 0);
+  Counters replayed;
+  const ChatResult third = talk(journal, JournalMode::replay, replayed, {.max_turns = 1});
+  CHECK(third.stop == second.stop);
+  const ChatResult fourth = talk(journal, JournalMode::resume, replayed, {.max_turns = 1});
+  CHECK(fourth.stop == second.stop);
+  CHECK(replayed.models == 0);
+}
+
 TEST_CASE("a condition on time fires in a replay where it fired in the recorded run") {
   const auto journal = std::make_shared<MemoryJournal>();
   Counters live;

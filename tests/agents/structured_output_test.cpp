@@ -133,6 +133,9 @@ TEST_CASE("tries draw on the token budget, which bounds them") {
 
 TEST_CASE("a value is read from a text that holds it") {
   CHECK(read_as<Verdict>(std::string("I think ") + good + ".")->score == 7);
+  CHECK(read_as<Verdict>(std::string("```json\n{\"example\": 1}\n```\nso:\n```json\n") + good +
+                         "\n```")
+            ->score == 7);  // the first object that fits, not the first
   CHECK_FALSE(read_as<Verdict>("nothing").has_value());
   CHECK_FALSE(read_as<Verdict>(R"({"approved": true, "score": 11})").has_value());
 }
