@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <map>
 #include <memory>
 #include <moderato/core/ledger_totals.hpp>
 #include <stdexcept>
@@ -15,6 +16,7 @@ struct LedgerFlags {
   std::string run;
   std::string journal;
   std::vector<std::string> by{"session", "agent", "purpose"};
+  std::map<LedgerKey, std::string> only{};
   bool json = false;
 };
 
@@ -26,8 +28,9 @@ int print_lines(const std::vector<CallRecord>& calls) {
 int run_ledger(const LedgerFlags& flags) {
   const auto journal = open_journal(flags.journal, false);
   if (!flags.run.empty()) (void)find_run(*journal, flags.run);
-  const auto calls = flags.run.empty() ? journal->calls() : journal->calls(flags.run);
+  auto calls = flags.run.empty() ? journal->calls() : journal->calls(flags.run);
   if (!calls) throw std::runtime_error(calls.error().message);
+  for (const auto& [key, value] : flags.only) *calls = records_with(std::move(*calls), key, value);
   if (flags.json) return print_lines(*calls);
 
   std::vector<LedgerKey> keys;
@@ -59,6 +62,13 @@ std::function<int()> add_ledger_command(CLI::App& program) {
       ->check(CLI::IsMember({"session", "agent", "tenant", "purpose", "model"}))
       ->delimiter(',')
       ->capture_default_str();
+  for (const LedgerKey key : {LedgerKey::session, LedgerKey::agent, LedgerKey::tenant,
+                              LedgerKey::purpose, LedgerKey::model}) {
+    const std::string name(to_string(key));
+    app->add_option_function<std::string>(
+        "--" + name, [flags, key](const std::string& value) { flags->only[key] = value; },
+        fmt::format("Only attempts with this {}", name));
+  }
   app->add_flag("--json", flags->json, "Print every attempt as a line of JSON");
   return [flags] { return run_ledger(*flags); };
 }

@@ -16,6 +16,10 @@
 
 namespace moderato {
 
+class Runtime;          // runtime.hpp
+class Session;          // session.hpp
+struct SessionOptions;  // session.hpp
+
 /// A conversation is a function of its configuration and of these.
 enum class EffectKind : std::uint8_t {
   start,  ///< Step 0: the wall clock and the seed of the run.
@@ -47,7 +51,7 @@ struct EffectRecord {
 
 /// Where effects are kept. Implementations are thread safe; when append returns, the record is as
 /// durable as the journal promises.
-class Journal {
+class Journal : public std::enable_shared_from_this<Journal> {
  public:
   virtual ~Journal() = default;
   virtual Result<void> append(std::string_view run, const EffectRecord& record) = 0;
@@ -57,6 +61,14 @@ class Journal {
   /// back is gone. Error: configuration, if somebody else has it (the text says who). A journal
   /// that only one process can see need not tell the two apart: null.
   virtual Result<std::shared_ptr<void>> claim(std::string_view run);
+
+  /// A session that goes on with a run (JournalMode::resume): hold the same conversations in it,
+  /// and what is recorded is not done again. Of `options`, id, journal and journal_mode are not
+  /// looked at. Errors: storage; configuration (there is no such run, or somebody else has it
+  /// open). The journal must belong to a shared_ptr.
+  Result<std::unique_ptr<Session>> resume(Runtime& runtime, std::string run,
+                                          SessionOptions options);
+  Result<std::unique_ptr<Session>> resume(Runtime& runtime, std::string run);
 };
 
 /// Keeps records in memory.

@@ -46,6 +46,17 @@ void LedgerTotals::add(const CallRecord& record) noexcept {
   latency += record.latency;
 }
 
+std::vector<CallRecord> records_with(std::vector<CallRecord> records, LedgerKey key,
+                                     std::string_view value) {
+  std::erase_if(records, [&](const CallRecord& record) {
+    const std::string group = group_of(record, key);
+    const bool within = key == LedgerKey::session && group.size() > value.size() &&
+                        group.starts_with(value) && group[value.size()] == '/';
+    return group != value && !within;
+  });
+  return records;
+}
+
 std::map<std::vector<std::string>, LedgerTotals> totals_by(const std::vector<CallRecord>& records,
                                                            const std::vector<LedgerKey>& keys) {
   std::map<std::vector<std::string>, LedgerTotals> groups;

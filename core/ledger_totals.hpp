@@ -31,6 +31,11 @@ enum class LedgerKey : std::uint8_t { session, agent, tenant, purpose, model };
 [[nodiscard]] std::string_view to_string(LedgerKey key) noexcept;
 [[nodiscard]] std::optional<LedgerKey> ledger_key_from_string(std::string_view name) noexcept;
 
+/// The records that have this value for a key; those of a session with those of the sessions within
+/// it ("SESSION/…"). A purpose is written as to_string says it.
+[[nodiscard]] std::vector<CallRecord> records_with(std::vector<CallRecord> records, LedgerKey key,
+                                                   std::string_view value);
+
 /// The totals of each group: "calls per chat and purpose" is
 /// totals_by(journal.calls(), {LedgerKey::session, LedgerKey::purpose}). No keys: one group of all.
 [[nodiscard]] std::map<std::vector<std::string>, LedgerTotals> totals_by(

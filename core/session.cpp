@@ -27,6 +27,30 @@ Session::Session(Runtime& runtime, SessionOptions options)
 
 Session::~Session() = default;
 
+Result<std::unique_ptr<Session>> Journal::resume(Runtime& runtime, std::string run,
+                                                 SessionOptions options) {
+  const auto known = read(run);
+  if (!known) return tl::unexpected<Error>(known.error());
+  if (known->empty()) {
+    return fail(ErrorCode::configuration, fmt::format("run \"{}\" is not in the journal", run));
+  }
+  options.id = std::move(run);
+  options.journal = weak_from_this().lock();
+  options.journal_mode = JournalMode::resume;
+  if (!options.journal) {
+    return fail(ErrorCode::configuration, "Journal::resume: the journal belongs to no shared_ptr");
+  }
+  try {
+    return std::make_unique<Session>(runtime, std::move(options));
+  } catch (const std::invalid_argument& error) {  // it is somebody else's, or damaged
+    return fail(ErrorCode::configuration, error.what());
+  }
+}
+
+Result<std::unique_ptr<Session>> Journal::resume(Runtime& runtime, std::string run) {
+  return resume(runtime, std::move(run), SessionOptions{});
+}
+
 CallContext Session::context(std::string agent, Purpose purpose) {
   return {.session = options_.id,
           .tenant = options_.tenant,

@@ -54,8 +54,7 @@ struct RunInfo {
 ///   auto journal = SqliteJournal::open({.path = "runs.db"});
 ///   Session session(runtime, {.id = "contract-17", .journal = *journal});
 ///   …the process dies, and another one says…
-///   Session session(runtime, {.id = "contract-17", .journal = *journal,
-///                             .journal_mode = JournalMode::resume});
+///   auto session = (*journal)->resume(runtime, "contract-17");  // and goes on in **session
 ///
 /// Everything that arrives while a commit is under way is in the next one, so the costs of a commit
 /// are shared by all runs. Waiting suspends the fiber; nothing blocks the loop. Damaged, full,

@@ -143,6 +143,30 @@ TEST_CASE("a resumed chat repeats nothing that was paid for, and goes on live") 
   CHECK(chat.calls == 3);
 }
 
+TEST_CASE("a journal gives the session in which a run goes on") {
+  const auto journal = std::make_shared<MemoryJournal>();
+  Simulation world;
+  const AssistantAgent alice({.name = "alice", .model = says(world, {"one", "two"})});
+  {
+    Session session(world, {.id = "run", .journal = journal});
+    quiet_user("more").initiate_chat(alice, "go", {.max_turns = 1, .session = &session});
+  }
+  auto resumed = journal->resume(world, "run", {.tenant = "acme"});
+  REQUIRE(resumed.has_value());
+  CHECK((*resumed)->id() == "run");
+  CHECK((*resumed)->options().tenant == "acme");
+  const ChatResult chat =
+      quiet_user("more").initiate_chat(alice, "go", {.max_turns = 2, .session = resumed->get()});
+  CHECK(spoken(chat.transcript) == Lines{"user: go", "alice: one", "user: more", "alice: two"});
+  const auto unknown = journal->resume(world, "typo");
+  REQUIRE_FALSE(unknown.has_value());
+  CHECK(unknown.error().code == ErrorCode::configuration);
+  CHECK(unknown.error().message == "run \"typo\" is not in the journal");
+  MemoryJournal alone;
+  CHECK(alone.append("run", {}).has_value());
+  CHECK_FALSE(alone.resume(world, "run").has_value());
+}
+
 TEST_CASE("a replay of a changed program stops and names the step") {
   const auto journal = std::make_shared<MemoryJournal>();
   Counters live;

@@ -113,6 +113,9 @@ TEST_CASE("the ledger is printed by any of its keys, and as JSON") {
   const Ended by_model = run({"ledger", "--journal", journal, "--by", "model"});
   CHECK(has(by_model.out, "review"));
   const Ended lines = run({"ledger", "one", "--journal", journal, "--json"});
+  CHECK(run({"ledger", "one", "--journal", journal, "--json", "--agent", "nobody"}).out.empty());
+  CHECK(run({"ledger", "--journal", journal, "--json", "--session", "one", "--purpose", "reply"})
+            .out == lines.out);
   const auto first = parse_json(lines.out.substr(0, lines.out.find('\n')));
   REQUIRE(first.has_value());
   CHECK(first->at("session") == "one");

@@ -141,10 +141,86 @@ ChatResult handoff(const Scene& scene) {
                                     {.max_turns = 1, .session = &scene.session});
 }
 
+// The model is asked who speaks next; where its answer is no choice, it is asked again.
+ChatResult selection(const Scene& scene) {
+  const GroupChatManager manager(
+      {.group_chat = {.agents = {assistant(scene, "writer"), assistant(scene, "critic"),
+                                 assistant(scene, "editor")},
+                      .max_round = 5,
+                      .allow_repeat_speaker = false,
+                      .select_speaker_prompt_template = "Who speaks next: {agentlist}?"},
+       .name = "group",
+       .model = scene.model});
+  return quiet_user().initiate_chat(manager, "Begin.", {.max_turns = 1, .session = &scene.session});
+}
+
+ChatResult planner(const Scene& scene) {
+  const PlannerAgent team({.name = "team",
+                           .model = scene.model,
+                           .agents = {assistant(scene, "writer"), assistant(scene, "critic")}});
+  return quiet_user().initiate_chat(team, "Begin.", {.max_turns = 1, .session = &scene.session});
+}
+
+// Chats that wait for each other, each in a session of its own.
+ChatResult queue(const Scene& scene) {
+  const auto chat = [&](const char* name, std::vector<std::string> after) {
+    return QueuedChat{.recipient = assistant(scene, name),
+                      .message = Message::user(std::string("You are ") + name + "."),
+                      .options = {.max_turns = 2},
+                      .chat_id = name,
+                      .prerequisites = std::move(after)};
+  };
+  ChatQueueResult all =
+      initiate_chats({chat("writer", {}), chat("critic", {}), chat("editor", {"writer", "critic"})},
+                     {.sender = quiet_user(), .session = &scene.session});
+  return std::move(all.chats.back());
+}
+
+ChatResult expert(const Scene& scene) {
+  const AssistantAgent expert({.name = "expert", .description = "knows it", .model = scene.model});
+  return quiet_user().initiate_chat(assistant(scene, "writer", {agent_tool(expert)}),
+                                    "Ask the expert.", {.max_turns = 2, .session = &scene.session});
+}
+
+// Two tools at the same time.
+ChatResult parallel(const Scene& scene) {
+  const auto note = [&](const char* name) {
+    return tool(
+        name, "does its part", [&scene, name] { return scene.note(name), std::string(name); },
+        ToolOptions{.idempotent = true});
+  };
+  return quiet_user().initiate_chat(assistant(scene, "writer", {note("left"), note("right")}),
+                                    "Do both.", {.max_turns = 2, .session = &scene.session});
+}
+
+ChatResult code(const Scene& scene) {
+  const auto executor = command_line_executor({.isolation = Isolation::unsandboxed});
+  const UserProxyAgent runs({
+      .name = "user",
+      .human_input_mode = HumanInputMode::never,
+      .default_auto_reply = "Please go on.",
+      .code_execution = {.executor = executor},
+  });
+  return runs.initiate_chat(assistant(scene, "writer"), "Write a program.",
+                            {.max_turns = 3, .session = &scene.session});
+}
+
+/// What the provider's model is called: crash_proof has a script for it.
+std::string model_of(const std::string& pattern) {
+  if (pattern == "tools" || pattern == "letter" || pattern == "handoff") return "weather";
+  return pattern == "selection" || pattern == "planner" || pattern == "expert" ||
+                 pattern == "parallel" || pattern == "code"
+             ? "crash-" + pattern
+             : "pingpong-100";
+}
+
 const std::map<std::string, ChatResult (*)(const Scene&)> patterns{
-    {"two_agents", two_agents}, {"summary", summary}, {"budget", budget},    {"tools", tools},
-    {"letter", letter},         {"human", human},     {"group", group},      {"nested", nested},
-    {"graph", graph},           {"handoff", handoff}, {"sequence", sequence}};
+    {"two_agents", two_agents}, {"summary", summary},   {"budget", budget},
+    {"tools", tools},           {"letter", letter},     {"human", human},
+    {"group", group},           {"nested", nested},     {"graph", graph},
+    {"handoff", handoff},       {"sequence", sequence}, {"selection", selection},
+    {"planner", planner},       {"queue", queue},       {"expert", expert},
+    {"parallel", parallel},     {"code", code}};
 
 /// Model calls that were under way when the run was interrupted: in it, and in the sessions that it
 /// had opened for work beside it.
@@ -200,10 +276,8 @@ int run(int argc, char** argv) {
   const auto journal = open(argv[3], killed ? std::strtoull(argv[5], nullptr, 10) : 0,
                             killed && std::string(argv[6]) == "after");
   Runtime runtime({.ledger = journal->ledger()});
-  const bool calls_tools = pattern == "tools" || pattern == "letter" || pattern == "handoff";
-  const Model model = runtime.model(
-      openai({.model = calls_tools ? "weather" : "pingpong-100", .base_url = argv[2]}),
-      {.limiter = unlimited()});
+  const Model model = runtime.model(openai({.model = model_of(pattern), .base_url = argv[2]}),
+                                    {.limiter = unlimited()});
   const int repeated = calls_under_way(*journal);
   Session session(runtime, {.id = "run",
                             .observer = journal->observer(),

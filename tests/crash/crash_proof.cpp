@@ -20,9 +20,27 @@ using namespace std::chrono_literals;
 
 namespace {
 
-const std::vector<std::string> all_patterns{"two_agents", "summary", "budget",  "tools",
-                                            "letter",     "human",   "group",   "nested",
-                                            "graph",      "handoff", "sequence"};
+const std::vector<std::string> all_patterns{
+    "two_agents", "summary", "budget", "tools",    "letter",   "human",
+    "group",      "nested",  "graph",  "handoff",  "sequence", "selection",
+    "planner",    "queue",   "expert", "parallel", "code"};
+
+// The answers of the models that are called crash-PATTERN.
+constexpr const char* script = R"({"rules": [
+  {"when": {"model": "crash-selection", "contains": "Who speaks next"}, "reply": "critic"},
+  {"when": {"model": "crash-planner", "contains": "Fill in the ledger", "turn": 2},
+   "reply": "{\"is_request_satisfied\": false, \"is_progress_being_made\": true, \"is_in_loop\": false, \"next_speaker\": \"writer\", \"instruction_or_question\": \"Write.\"}"},
+  {"when": {"model": "crash-planner", "contains": "Fill in the ledger", "turn": 3},
+   "reply": "{\"is_request_satisfied\": false, \"is_progress_being_made\": true, \"is_in_loop\": false, \"next_speaker\": \"critic\", \"instruction_or_question\": \"Judge.\"}"},
+  {"when": {"model": "crash-planner", "contains": "Fill in the ledger"},
+   "reply": "{\"is_request_satisfied\": true, \"is_progress_being_made\": true, \"is_in_loop\": false, \"next_speaker\": \"critic\", \"instruction_or_question\": \"\"}"},
+  {"when": {"model": "crash-expert", "contains": "Ask the expert"},
+   "tool_calls": [{"name": "expert", "arguments": {"task": "Think."}}]},
+  {"when": {"model": "crash-parallel", "contains": "Do both"},
+   "tool_calls": [{"name": "left"}, {"name": "right"}]},
+  {"when": {"model": "crash-code", "contains": "Write a program"},
+   "reply": "```sh\necho ran\n```"}
+]})";
 
 using test::ChildProgram;
 using Ended = test::ChildProgram::Ended;
@@ -86,6 +104,9 @@ struct Proof {
     check(paid > 0, "asked nobody");
   }
 
+  /// What it does outside must not be done twice, so it stops where nobody knows whether it was.
+  [[nodiscard]] bool once() const { return pattern == "letter" || pattern == "code"; }
+
   /// Resumes to the end and compares.
   void finish() {
     const Ended ended = count(ChildProgram(CRASH_CHAT, arguments()).wait());
@@ -96,8 +117,8 @@ struct Proof {
           fmt::format("{} answers were paid for, {} without kills, {} reported", answered, paid,
                       repeated));
     twice += std::max<std::int64_t>(0, answered - paid);
-    if (pattern == "letter") {
-      check(notes() <= 1, "the letter was sent twice");
+    if (once()) {
+      check(notes() <= 1, "it was done twice");
       if (result.at("stop").get<std::string>().find("tool_error") != std::string::npos) {
         ++stopped;
         return;
@@ -171,6 +192,7 @@ int main(int argc, char** argv) {
 
   ProviderServerOptions options;
   options.engine.latency = {.first_token = 2ms, .per_token = 100us};
+  options.engine.script = SimulatedScript::from_json(script).value();
   ProviderServer provider(options);
   std::string folder = (std::filesystem::temp_directory_path() / "moderato-crash-XXXXXX").string();
   if (::mkdtemp(folder.data()) == nullptr) return 1;
@@ -189,7 +211,7 @@ int main(int argc, char** argv) {
     failed += proof.failures.size();
     fmt::print("{:10}  {} calls, killed {} times, {} answers paid twice (all reported){}: {}\n",
                pattern, proof.paid, proof.kills, proof.twice,
-               pattern == "letter" ? fmt::format(", {} stopped at the tool", proof.stopped) : "",
+               proof.once() ? fmt::format(", {} stopped at the tool", proof.stopped) : "",
                proof.failures.empty() ? "ok" : "FAILED");
     std::fflush(stdout);
   }
