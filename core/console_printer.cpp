@@ -121,7 +121,10 @@ class ConsolePrinter {
   }
   void operator()(const CallQueued& e) {
     if (!options_.show_limits) return;
-    note(dim, fmt::format("{} waits {:.2f} s for room ({})", e.agent, seconds(e.expected_wait),
+    note(dim, fmt::format("{} waits{} for room ({})", e.agent,
+                          seconds(e.expected_wait) < 0.005  // until a call ends, whenever that is
+                              ? std::string()
+                              : fmt::format(" {:.2f} s", seconds(e.expected_wait)),
                           e.reason));
   }
   void operator()(const CallRejected& e) {

@@ -29,8 +29,8 @@ Finding reached(std::int64_t count, std::int64_t bound, StopReason reason, std::
 }
 
 // A call of tools is answered without a model. To stop between the two would leave a history that a
-// provider refuses when the session goes on. (What a tool itself is about is another matter: it then
-// answers with what it has.)
+// provider refuses when the session goes on. (What a tool itself is about is another matter: it
+// then answers with what it has.)
 bool awaits_tools(const Moment& moment) {
   if (moment.view()->inside) return false;
   return !moment.said().empty() && moment.said().back().kind == MessageKind::tool_call;

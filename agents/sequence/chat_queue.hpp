@@ -21,8 +21,8 @@ struct ReadyChat {
 [[nodiscard]] ChatOptions options_of(const QueuedChat& chat,
                                      const std::vector<std::string>& summaries);
 
-/// Whether the rest of a queue may not run after this.
-[[nodiscard]] bool ends_the_queue(const Stop& stop) noexcept;
+/// Whether the rest of a queue may not run after `chat` ended like this.
+[[nodiscard]] bool ends_the_queue(const QueuedChat& chat, const Stop& stop) noexcept;
 
 /// Tells a user's function, if there is one, that a chat has ended; what it throws ends the queue:
 /// it becomes the chat's stop.

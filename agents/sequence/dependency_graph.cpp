@@ -100,7 +100,7 @@ class GraphOfChats {
     }
     state.ended = true;
     tell_chat_end(options_.on_chat_end, *chat.queued, state.result);
-    if (ends_the_queue(state.result.stop) && !stop_) stop_ = state.result.stop;
+    if (ends_the_queue(*chat.queued, state.result.stop) && !stop_) stop_ = state.result.stop;
     --in_flight_;
     progress_.notify();
   }

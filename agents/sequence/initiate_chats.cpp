@@ -84,9 +84,13 @@ ChatOptions options_of(const QueuedChat& chat, const std::vector<std::string>& s
   return options;
 }
 
-bool ends_the_queue(const Stop& stop) noexcept {
+bool ends_the_queue(const QueuedChat& chat, const Stop& stop) noexcept {
   if (stop.reason == StopReason::cancelled || stop.reason == StopReason::deadline) return true;
-  return stop.error.has_value() && stop.reason != StopReason::token_budget;
+  if (stop.reason == StopReason::token_budget) {  // its own, or what all of them share?
+    return !chat.options.token_budget && !chat.options.shared_budget &&
+           !stop.rule.starts_with("token_budget(");
+  }
+  return stop.error.has_value();
 }
 
 void tell_chat_end(const OnChatEnd& on_chat_end, const QueuedChat& chat, ChatResult& ended) {
@@ -113,7 +117,7 @@ ChatQueueResult run_sequence(Conversation& parent, const std::vector<ReadyChat>&
                                     chat.message, options_of(*chat.queued, summaries), &parent));
     ChatResult& ended = result.chats.back();
     tell_chat_end(on_chat_end, *chat.queued, ended);
-    if (ends_the_queue(ended.stop)) {
+    if (ends_the_queue(*chat.queued, ended.stop)) {
       result.stop = ended.stop;
       break;
     }

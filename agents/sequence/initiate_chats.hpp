@@ -30,7 +30,8 @@ struct ChatQueueResult {
   /// In the order of the queue, as many as ended; chats of a dependency graph that never began have
   /// an empty stop.
   std::vector<ChatResult> chats{};
-  /// Set if a chat failed or was stopped from outside: what would have followed did not run.
+  /// Set if a chat failed or was stopped from outside, or if the tokens that the chats share are
+  /// used up: what would have followed did not run.
   Stop stop{};
   // Of all chats together.
   std::int64_t calls = 0;

@@ -10,6 +10,7 @@
 #include <moderato/agents/assistant_agent.hpp>
 #include <moderato/agents/graph/graph_agent.hpp>
 #include <moderato/agents/group/group_chat_manager.hpp>
+#include <moderato/agents/handoff/handoff.hpp>
 #include <moderato/agents/sequence/chat_queue.hpp>
 #include <moderato/agents/sequence/nested_chats.hpp>
 #include <moderato/agents/user_proxy_agent.hpp>
@@ -182,6 +183,9 @@ class Builder {
         if (found != tools_.end()) options.tools.push_back(found->second);
       }
     }
+    if (const auto names = json.find("handoffs"); names != json.end()) {
+      for (const Json& other : *names) options.tools.push_back(handoff(other.get<std::string>()));
+    }
     if (const auto mode = json.find("human_input_mode"); mode != json.end()) {
       options.human_input_mode = *mode == "always"  ? HumanInputMode::always
                                  : *mode == "never" ? HumanInputMode::never
@@ -197,6 +201,12 @@ class Builder {
       options.replies.push_back(nested_reply(*nested));
     }
     return options;
+  }
+
+  // Not the agent itself: two may hand over to each other.
+  Tool handoff(const std::string& other) const {
+    const Json& json = document_.at("agents").at(other);
+    return handoff_to(other, json.value("description", json.value("system_message", "")));
   }
 
   ReplyRegistration nested_reply(const Json& json) {

@@ -162,6 +162,10 @@ constexpr std::array agent_fields{
     WorkflowField{.name = "sampling", .kind = Kind::object, .shape = &sampling},
     WorkflowField{
         .name = "tools", .kind = Kind::tool, .about = "Some of `tools`", .count = Count::list},
+    WorkflowField{.name = "handoffs",
+                  .kind = Kind::agent,
+                  .about = "To whom it can hand over, in a group with \"handoff\"",
+                  .count = Count::list},
     WorkflowField{
         .name = "human_input_mode", .kind = Kind::choice, .choices = "always terminate never"},
     WorkflowField{.name = "max_consecutive_auto_reply",

@@ -94,6 +94,33 @@ TEST_CASE("a group runs as its file says") {
         Lines{"user: Begin.", "writer: Reply 1.", "editor: Reply 1.", "writer: Reply 2."});
 }
 
+TEST_CASE("agents of a file hand over to each other") {
+  auto parsed = Workflow::parse(R"({"workflow": 1,
+    "models": {"talks": {"model": "pingpong-9"}},
+    "agents": {"clerk": {"model": "talks", "handoffs": ["expert"]},
+               "expert": {"model": "talks", "description": "knows it", "handoffs": ["clerk"]},
+               "user": {"kind": "user_proxy", "human_input_mode": "never"}},
+    "task": {"group": {"from": "user", "message": "Why?", "agents": ["clerk", "expert"],
+                       "speaker_selection": "handoff", "max_round": 6, "max_turns": 1}}})");
+  REQUIRE(parsed.has_value());
+  World world;
+  world.provider =
+      SimulatedProvider({.script = *SimulatedScript::from_json(
+                             R"({"rules": [{"when": {"contains": "Why"}, "tool_calls": [
+                                              {"name": "transfer_to_expert",
+                                               "arguments": {"message": "You know."}}]}]})")});
+  const ChatResult chat = world.chat(*parsed);
+  CHECK(spoken(chat.transcript).back().starts_with("expert: Reply"));
+  CHECK(chat.calls == 2);
+  const auto wrong = Workflow::parse(R"({"workflow": 1,
+    "models": {"m": {"model": "weather"}},
+    "agents": {"clerk": {"model": "m", "handoffs": ["exprt"]}, "expert": {"model": "m"}},
+    "task": {"chat": {"from": "clerk", "to": "expert", "message": "Why?"}}})");
+  REQUIRE_FALSE(wrong.has_value());
+  CHECK(wrong.error().front().text.find("agents.clerk.handoffs[0]: no agent is called \"exprt\"; "
+                                        "did you mean \"expert\"?") != std::string::npos);
+}
+
 TEST_CASE("a graph runs as its file says") {
   World world;
   const ChatResult chat = world.chat(workflow(
