@@ -169,7 +169,7 @@ void announce(const Run& run, const EffectLog& effects) {
   if (run.mode == JournalMode::record) {
     fmt::print(stderr, "run {}; if it is interrupted: moderato resume {}\n", run.id, run.id);
   }
-  if (run.mode == JournalMode::resume) print_interrupted(effects);
+  if (run.mode == JournalMode::resume) print_interrupted(effects, *run.journal, run.id);
 }
 
 ChatResult chat_in_session(const ChatFlags& flags, const Run& run, Runtime& runtime,

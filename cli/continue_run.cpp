@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <map>
 #include <stdexcept>
+#include <string_view>
+#include <vector>
 
 #include "chat_command.hpp"
 #include "run_journal.hpp"
@@ -27,11 +30,40 @@ int continue_run(const ContinueFlags& how) {
   return workflow ? continue_workflow(how, run) : continue_chat(how, run);
 }
 
-void print_interrupted(const EffectLog& effects) {
-  for (const EffectRecord& effect : effects.interrupted()) {
-    fmt::print(
-        stderr, "interrupted: {} of {}{}\n", to_string(effect.kind), effect.name,
-        effect.kind == EffectKind::model_reply ? ": asked again, so it may be paid for twice" : "");
+namespace {
+
+void print_one(const EffectRecord& effect, std::string_view place) {
+  fmt::print(
+      stderr, "interrupted: {} of {}{}{}\n", to_string(effect.kind), effect.name, place,
+      effect.kind == EffectKind::model_reply ? ": asked again, so it may be paid for twice" : "");
+}
+
+/// What had begun in a run and not ended.
+std::map<std::uint64_t, EffectRecord> open_effects(const std::vector<EffectRecord>& records) {
+  std::map<std::uint64_t, EffectRecord> open;
+  for (const EffectRecord& effect : records) {
+    if (effect.phase == EffectRecord::Phase::finished) {
+      open.erase(effect.step);
+    } else if (effect.kind != EffectKind::external_stop) {
+      open[effect.step] = effect;
+    }
+  }
+  return open;
+}
+
+}  // namespace
+
+void print_interrupted(const EffectLog& effects, SqliteJournal& journal, const std::string& run) {
+  for (const EffectRecord& effect : effects.interrupted()) print_one(effect, "");
+  const auto runs = journal.runs();
+  if (!runs) return;
+  for (const RunInfo& other : *runs) {
+    if (!other.id.starts_with(run + "/")) continue;
+    const auto records = journal.read(other.id);
+    if (!records) continue;
+    for (const auto& [step, effect] : open_effects(*records)) {
+      print_one(effect, fmt::format(" in {}", other.id));
+    }
   }
 }
 

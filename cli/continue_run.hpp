@@ -28,7 +28,8 @@ struct RecordedRun {
 /// Runs it again from its journal, whatever command had begun it, and gives the exit code.
 [[nodiscard]] int continue_run(const ContinueFlags& how);
 
-/// Says on stderr what a resumed run begins with.
-void print_interrupted(const EffectLog& effects);
+/// Says on stderr what a resumed run begins with: what was under way in it, and in the runs within
+/// it (`effects`: its own).
+void print_interrupted(const EffectLog& effects, SqliteJournal& journal, const std::string& run);
 
 }  // namespace moderato

@@ -38,8 +38,11 @@ std::size_t comment_length(std::string_view code, bool line_begin) {
   return 0;
 }
 
-/// How many are a string that ends on its line; 0: none.
+/// How many are a string that ends on its line; 0: none. (What is longer than a reader's patience
+/// is not looked for: a line of nothing but quotes would be read again from each of them.)
 std::size_t string_length(std::string_view code) {
+  static constexpr std::size_t longest = 2000;
+  code = code.substr(0, longest);
   const char quote = code.front();
   if (quote != '"' && quote != '\'') return 0;
   for (std::size_t i = 1; i < code.size() && code[i] != '\n'; ++i) {

@@ -78,12 +78,15 @@ std::string message_html(const Json& entry, std::size_t side) {
   const Json message = entry.value("message", Json::object());
   const std::string kind = entry.value("kind", "");
   std::string body = prose(text_of(message.value("content", Json())));
-  for (const Json& call : message.value("tool_calls", Json::array())) {
-    const Json function = call.value("function", Json::object());
+  const auto add_call = [&](const Json& function) {
     body += fmt::format("<details><summary>calls {}</summary><pre>{}</pre></details>",
                         html_text(function.value("name", "")),
                         html_text(function.value("arguments", "")));
+  };
+  for (const Json& call : message.value("tool_calls", Json::array())) {
+    add_call(call.value("function", Json::object()));
   }
+  if (message.contains("function_call")) add_call(message.at("function_call"));
   if (message.contains("tool_responses")) {
     body = fmt::format("<details><summary>tool results</summary>{}</details>", body);
   }

@@ -133,7 +133,9 @@ std::unique_ptr<Session> recorded_session(const RunFlags& flags, Runtime& runtim
                          .journal_mode = flags.mode,
                          .interrupted_tools = flags.interrupted_tools};
   auto session = std::make_unique<Session>(runtime, std::move(options));
-  if (flags.mode == JournalMode::resume) print_interrupted(session->effects());
+  if (flags.mode == JournalMode::resume) {
+    print_interrupted(session->effects(), *journal, session->id());
+  }
   if (flags.mode != JournalMode::record) return session;
   if (auto kept = journal->describe(session->id(), program_of(flags)); !kept) {
     throw std::runtime_error(kept.error().message);

@@ -104,6 +104,12 @@ TEST_CASE("code is coloured whatever its language, and stays text") {
   CHECK(code_html("/* never closed") == "<i class=\"comment\">/* never closed</i>");
 }
 
+TEST_CASE("a line of nothing but quotes is text, however long it is") {
+  std::string quotes;
+  for (int i = 0; i < 300'000; ++i) quotes += "'\\";
+  CHECK(code_html(quotes).find("<i") == std::string::npos);
+}
+
 TEST_CASE("the timeline has a bar for the wait, the first token and the answer of each call") {
   ReportData data;
   data.calls = {call(0s, 0s), call(3s, 1s), call(6s, 0s, ErrorCode::rate_limited)};

@@ -1,9 +1,11 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <csignal>
 #include <fstream>
 #include <iterator>
 #include <sstream>
+#include <thread>
 
 #include <support/temporary_folder.hpp>
 #include "program.hpp"
@@ -133,6 +135,32 @@ TEST_CASE("moderato run --simulate needs no key; a tool that nobody offers is na
                              "--simulate"});
   CHECK(refused.code == 1);
   CHECK(has(refused.err, "offers no tool \"look\""));
+}
+
+TEST_CASE("a graph that was killed says what was under way in its branches") {
+  const TemporaryFolder folder;
+  ProviderServerOptions options;
+  options.engine.latency = {.first_token = std::chrono::milliseconds(300)};
+  ProviderServer server(options);
+  const std::string file = folder / "graph.json";
+  std::ofstream(file) << R"({"workflow": 1,
+    "models": {"m": {"model": "pingpong-9", "base_url": ")" +
+                             server.base_url() + R"("}},
+    "agents": {"start": {"model": "m"}, "left": {"model": "m"}, "right": {"model": "m"},
+               "user": {"kind": "user_proxy", "human_input_mode": "never"}},
+    "task": {"graph": {"from": "user", "message": "Begin.", "agents": ["start", "left", "right"],
+      "edges": [{"from": "start", "to": "left"}, {"from": "start", "to": "right"}]}}})";
+  const std::string journal = folder / "j.db";
+  Program killed({"run", file, "--journal", journal, "--run", "g"});
+  REQUIRE(killed.printed("Reply 1."));
+  while (server.stats().requests < 3) std::this_thread::yield();  // both branches ask
+  killed.signal(SIGKILL);
+  CHECK(killed.wait().code == 128 + SIGKILL);
+  const Ended resumed = run({"resume", "g", "--journal", journal});
+  CAPTURE(resumed.err);
+  CHECK(resumed.code == 0);
+  CHECK(has(resumed.err, "interrupted: model_reply of left in g/"));
+  CHECK(has(resumed.err, ": asked again, so it may be paid for twice"));
 }
 
 TEST_CASE("a recorded graph is replayed, counted, judged and reported with all its chats") {
