@@ -37,7 +37,8 @@ struct ChatOptions {
   /// Most messages of a chat without `max_turns`, whoever says them: the bound that holds whatever
   /// reply functions do. ≥ 1.
   std::int64_t max_messages = 10'000;
-  /// Asked after every message and before every model call. Looks at the agents' own words.
+  /// Asked after every message and before every model call, those of chats inside this one (nested
+  /// chats, agents as tools, graphs) included. Looks at the agents' own words.
   Condition termination{};
   Observer observer{};
   std::string tenant{};  ///< Empty: the session's.

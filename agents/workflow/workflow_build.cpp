@@ -295,7 +295,24 @@ class Builder {
     return chat;
   }
 
+  // Whoever is named must be there to go on.
+  void check_handoffs(const Json& members) {
+    for (const Json& name : members) {
+      const Json& member = document_.at("agents").at(name.get<std::string>());
+      const Json others = member.value("handoffs", Json::array());
+      const std::string at = member_of(member_of("/agents", name.get<std::string>()), "handoffs");
+      for (std::size_t i = 0; i < others.size(); ++i) {
+        if (std::find(members.begin(), members.end(), others[i]) != members.end()) continue;
+        const std::string place = item_of(at, i);
+        fault(place,
+              fmt::format("{}: \"{}\" is not in the group that \"{}\" speaks in", readable(place),
+                          others[i].get<std::string>(), name.get<std::string>()));
+      }
+    }
+  }
+
   QueuedChat group(const Json& json, const std::string& pointer) {
+    check_handoffs(json.at("agents"));
     GroupChat group{.agents = agents_of(json.at("agents")),
                     .speaker_selection_method = selection_of(json)};
     read(json, "max_round", group.max_round);

@@ -117,6 +117,15 @@ TEST_CASE("agents of a file hand over to each other") {
     "agents": {"clerk": {"model": "m", "handoffs": ["exprt"]}, "expert": {"model": "m"}},
     "task": {"chat": {"from": "clerk", "to": "expert", "message": "Why?"}}})");
   REQUIRE_FALSE(wrong.has_value());
+  const auto away = Workflow::parse(R"({"workflow": 1,
+    "models": {"m": {"model": "weather"}},
+    "agents": {"a": {"model": "m", "handoffs": ["c"]}, "b": {"model": "m"}, "c": {"model": "m"}},
+    "task": {"group": {"from": "c", "message": "Why?", "agents": ["a", "b"],
+                       "speaker_selection": "handoff", "max_turns": 1}}})");
+  REQUIRE_FALSE(away.has_value());
+  CHECK(away.error().front().text.find(
+            "agents.a.handoffs[0]: \"c\" is not in the group that \"a\" speaks in") !=
+        std::string::npos);
   CHECK(wrong.error().front().text.find("agents.clerk.handoffs[0]: no agent is called \"exprt\"; "
                                         "did you mean \"expert\"?") != std::string::npos);
 }
