@@ -26,6 +26,7 @@ std::optional<Handoff> handoff_in(const std::string& tool_result) {
   if (tool_result.find("\"handoff_to\"") == std::string::npos) return std::nullopt;
   auto parsed = parse_json(tool_result);
   if (!parsed || !parsed->is_object()) return std::nullopt;
+  if (parsed->size() > (parsed->contains("message") ? 2U : 1U)) return std::nullopt;
   const auto text = [&](const char* member) {
     const auto found = parsed->find(member);
     return found != parsed->end() && found->is_string() ? found->get<std::string>() : std::string();

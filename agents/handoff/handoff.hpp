@@ -10,7 +10,8 @@
 namespace moderato {
 
 /// What a tool returns to say who works on. Any tool may: its function returns a Handoff, or a text
-/// that is a JSON object with a member "handoff_to".
+/// that is a JSON object with "handoff_to" and, if it likes, "message". An object with more than
+/// that is data (a page that a tool fetched, say) and hands nothing over.
 struct Handoff {
   std::string handoff_to{};  ///< Name of a participant.
   std::string message{};     ///< What it should know.

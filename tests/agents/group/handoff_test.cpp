@@ -82,4 +82,7 @@ TEST_CASE("any tool may hand over; a call that nobody can run is answered by the
   CHECK(chat.summary == "ok");
   CHECK(handoff_in("no json").has_value() == false);
   CHECK(handoff_in(R"({"handoff_to": 3})").has_value() == false);
+  CHECK(handoff_in(R"({"handoff_to": "b"})")->handoff_to == "b");
+  CHECK(handoff_in(R"({"handoff_to": "b", "message": "m"})")->message == "m");
+  CHECK(handoff_in(R"({"handoff_to": "b", "page": "of somebody else"})").has_value() == false);
 }
